@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every maximum of the monitor, with its reason. */
+#ifndef VOLT_LIMITS_H
+#define VOLT_LIMITS_H
+
+#define LIMIT_VCPUS	   32	   /* Firecracker's; APIC ids and CPUID topology are laid out for it */
+#define LIMIT_MEM_MIB	   1048576 /* 1 TiB: the identity of RAM and 64-bit MMIO below 2^40 */
+#define LIMIT_DISKS	   17	   /* GSIs 5..22, one is kept for virtio-rng */
+#define LIMIT_VIRTIO	   18	   /* GSIs 5..22 (LAYOUT_GSI_VIRTIO up to below LAYOUT_GSI_GED) */
+#define LIMIT_CMDLINE	   2048	   /* with the NUL; x86 Linux's COMMAND_LINE_SIZE */
+#define LIMIT_CONFIG_BYTES (1 << 20) /* a configuration file */
+#define LIMIT_PATH	   4096	   /* PATH_MAX */
+#define LIMIT_ID	   64	   /* instance id, Firecracker's */
+#define LIMIT_DISK_ID	   64
+#define LIMIT_DISK_QUEUES  8
+#define LIMIT_QUEUE_SIZE   256	   /* descriptors in a virtqueue */
+#define LIMIT_SEGS	   130	   /* header, 128 data segments (SEG_MAX), status */
+
+#endif

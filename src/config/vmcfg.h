@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration of one VM. It is put together from the command line and Firecracker's JSON file,
+ * checked as a whole, and constant from then on: nothing is opened and no KVM call is made before it
+ * is complete. All mistakes are reported together, each with the path of its field.
+ *
+ *	vmcfg_defaults() -> vmcfg_json() and vmcfg_cli() -> vmcfg_check() -> const struct vm_config *
+ *
+ * Main thread. Strings are owned by the configuration.
+ */
+#ifndef VOLT_VMCFG_H
+#define VOLT_VMCFG_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "err.h"
+#include "limits.h"
+#include "log.h"
+
+enum disk_io { DISK_IO_SYNC, DISK_IO_URING };
+enum disk_cache { DISK_CACHE_WRITEBACK, DISK_CACHE_UNSAFE };
+enum console_mode {
+	CONSOLE_AUTO, /* stdio; raw when stdin is a terminal */
+	CONSOLE_OFF,  /* no output, no input */
+	CONSOLE_FILE, /* output to console_path, no input */
+};
+
+struct disk_config {
+	char *id;   /* drive_id; default "disk0", "disk1" ... */
+	char *path; /* regular file or block device */
+	char *partuuid;
+	bool root; /* root=/dev/vdX is put on the command line */
+	bool read_only;
+	enum disk_io io;
+	enum disk_cache cache; /* unsafe: FLUSH is not offered */
+	unsigned n_queues;     /* 1..LIMIT_DISK_QUEUES; 0: one per vCPU up to the limit */
+};
+
+struct vm_config {
+	char *id; /* 1..64 of [A-Za-z0-9-]; default "anonymous-instance" */
+
+	char *kernel_path, *initrd_path; /* initrd_path may be NULL */
+	char *cmdline;			 /* what the user gave, or the default; before devices are added */
+
+	unsigned vcpus; /* 1..LIMIT_VCPUS */
+	bool smt;	/* two threads a core; vcpus is 1 or even */
+	uint64_t mem_bytes;
+
+	struct disk_config disks[LIMIT_DISKS]; /* the root disk first */
+	size_t n_disks;
+	bool entropy; /* virtio-rng; the human flags have it on, a Firecracker file only with "entropy" */
+
+	enum console_mode console;
+	char *console_path;
+
+	bool boot_timer;
+	uint64_t start_time_us;	    /* CLOCK_MONOTONIC of whoever started us, 0: unknown */
+	uint64_t shutdown_timeout_ms; /* from SIGTERM to the kill */
+
+	struct {
+		char *path; /* NULL: stderr */
+		enum log_level level;
+		bool show_level, show_origin;
+		char *module;
+	} log;
+	char *metrics_path; /* NULL: none */
+
+	bool no_seccomp, no_landlock;
+	bool no_acpi; /* MP table only */
+};
+
+/* What the command line asks for besides the configuration. */
+enum vmcfg_action { VMCFG_RUN, VMCFG_CHECK, VMCFG_DUMP, VMCFG_VERSION, VMCFG_HELP };
+
+/* Mistakes, collected so that one run shows all of them. */
+#define VMCFG_ERRORS_MAX 64
+
+struct vmcfg_errors {
+	size_t n; /* may exceed VMCFG_ERRORS_MAX; the rest is only counted */
+	char *text[VMCFG_ERRORS_MAX];
+};
+
+/* "path: message"; never fails (an allocation failure is itself counted as an error). */
+void vmcfg_error(struct vmcfg_errors *e, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void vmcfg_errors_print(const struct vmcfg_errors *e, FILE *out);
+void vmcfg_errors_done(struct vmcfg_errors *e);
+
+void vmcfg_defaults(struct vm_config *cfg);
+void vmcfg_done(struct vm_config *cfg);
+
+/*
+ * Reads argv (getopt_long; a --config-file in it is read first, so that flags override the file).
+ * Every mistake goes to errors; the configuration is usable only if there is none.
+ */
+void vmcfg_cli(struct vm_config *cfg, int argc, char **argv, enum vmcfg_action *ret_action,
+	struct vmcfg_errors *errors);
+
+/* Firecracker's configuration document; `name` stands for the file in messages. */
+void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char *name,
+	struct vmcfg_errors *errors);
+
+/*
+ * The meaning: ranges, conflicts, duplicates; then, without keeping anything open, that the named files
+ * exist, are readable (writable) and of a possible kind and size.
+ */
+void vmcfg_check(struct vm_config *cfg, struct vmcfg_errors *errors);
+
+/* The whole configuration as a document that vmcfg_json() reads back to the same configuration. */
+int vmcfg_dump(const struct vm_config *cfg, FILE *out);
+
+void vmcfg_usage(FILE *out);
+
+#endif

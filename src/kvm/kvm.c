@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* KVM's ioctls, see kvm.h. */
+#include "kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "cleanup.h"
+
+static int call(int fd, unsigned long request, uintptr_t arg)
+{
+	int r = ioctl(fd, request, arg);
+
+	return r < 0 ? -errno : r;
+}
+
+int kvm_open(void)
+{
+	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (call(fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		return -ENOTSUP;
+	return take_fd(&fd);
+}
+
+int kvm_check_extension(int kvmfd, unsigned cap)
+{
+	return call(kvmfd, KVM_CHECK_EXTENSION, cap);
+}
+
+int kvm_create_vm(int kvmfd)
+{
+	int r;
+
+	do {
+		r = call(kvmfd, KVM_CREATE_VM, 0);
+	} while (r == -EINTR);
+	return r;
+}
+
+int kvm_get_vcpu_mmap_size(int kvmfd)
+{
+	return call(kvmfd, KVM_GET_VCPU_MMAP_SIZE, 0);
+}
+
+int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid)
+{
+	return call(kvmfd, KVM_GET_SUPPORTED_CPUID, (uintptr_t)cpuid);
+}
+
+int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list)
+{
+	return call(kvmfd, KVM_GET_MSR_INDEX_LIST, (uintptr_t)list);
+}
+
+int kvm_enable_cap(int vmfd, unsigned cap, uint64_t arg0)
+{
+	struct kvm_enable_cap e = { .cap = cap, .args = { arg0 } };
+
+	return call(vmfd, KVM_ENABLE_CAP, (uintptr_t)&e);
+}
+
+int kvm_set_tss_addr(int vmfd, uint64_t gpa)
+{
+	return call(vmfd, KVM_SET_TSS_ADDR, gpa);
+}
+
+int kvm_set_identity_map_addr(int vmfd, uint64_t gpa)
+{
+	return call(vmfd, KVM_SET_IDENTITY_MAP_ADDR, (uintptr_t)&gpa);
+}
+
+int kvm_set_user_memory_region(int vmfd, const struct kvm_userspace_memory_region *region)
+{
+	return call(vmfd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)region);
+}
+
+int kvm_ioeventfd(int vmfd, const struct kvm_ioeventfd *ioev)
+{
+	return call(vmfd, KVM_IOEVENTFD, (uintptr_t)ioev);
+}
+
+int kvm_signal_msi(int vmfd, const struct kvm_msi *msi)
+{
+	/* #syscalls loop vcpu: ioctl=KVM_SIGNAL_MSI */
+	return call(vmfd, KVM_SIGNAL_MSI, (uintptr_t)msi);
+}
+
+int kvm_create_vcpu(int vmfd, unsigned id)
+{
+	return call(vmfd, KVM_CREATE_VCPU, id);
+}
+
+struct kvm_run *kvm_map_run(int vcpufd, size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpufd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void kvm_unmap_run(struct kvm_run *run, size_t bytes)
+{
+	if (run)
+		munmap(run, bytes);
+}
+
+int kvm_run(int vcpufd)
+{
+	/* #syscalls vcpu: ioctl=KVM_RUN */
+	return call(vcpufd, KVM_RUN, 0);
+}
+
+int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid)
+{
+	return call(vcpufd, KVM_SET_CPUID2, (uintptr_t)cpuid);
+}
+
+int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs)
+{
+	return call(vcpufd, KVM_SET_MSRS, (uintptr_t)msrs);
+}
+
+int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs)
+{
+	return call(vcpufd, KVM_GET_MSRS, (uintptr_t)msrs);
+}
+
+int kvm_get_regs(int vcpufd, struct kvm_regs *regs)
+{
+	/* #syscalls vcpu: ioctl=KVM_GET_REGS */
+	return call(vcpufd, KVM_GET_REGS, (uintptr_t)regs);
+}
+
+int kvm_set_regs(int vcpufd, const struct kvm_regs *regs)
+{
+	return call(vcpufd, KVM_SET_REGS, (uintptr_t)regs);
+}
+
+int kvm_get_sregs(int vcpufd, struct kvm_sregs *sregs)
+{
+	/* #syscalls vcpu: ioctl=KVM_GET_SREGS */
+	return call(vcpufd, KVM_GET_SREGS, (uintptr_t)sregs);
+}
+
+int kvm_set_sregs(int vcpufd, const struct kvm_sregs *sregs)
+{
+	return call(vcpufd, KVM_SET_SREGS, (uintptr_t)sregs);
+}
+
+int kvm_set_fpu(int vcpufd, const struct kvm_fpu *fpu)
+{
+	return call(vcpufd, KVM_SET_FPU, (uintptr_t)fpu);
+}
+
+int kvm_get_lapic(int vcpufd, struct kvm_lapic_state *lapic)
+{
+	return call(vcpufd, KVM_GET_LAPIC, (uintptr_t)lapic);
+}
+
+int kvm_set_lapic(int vcpufd, const struct kvm_lapic_state *lapic)
+{
+	return call(vcpufd, KVM_SET_LAPIC, (uintptr_t)lapic);
+}
+
+int kvm_get_mp_state(int vcpufd, struct kvm_mp_state *state)
+{
+	return call(vcpufd, KVM_GET_MP_STATE, (uintptr_t)state);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * KVM, one C function per ioctl, and the only place that says ioctl on a KVM descriptor
+ * (Documentation/virt/kvm/api.rst). It is the seam of the tests: fake-kvm.c links in its place.
+ * Functions return a value >= 0 or -errno; none logs, allocates or retries, but for kvm_create_vm(),
+ * which retries EINTR. Any thread, but vCPU ioctls belong to the thread that runs the vCPU.
+ */
+#ifndef VOLT_KVM_H
+#define VOLT_KVM_H
+
+#include <linux/kvm.h>
+
+#include "compiler.h"
+
+/* /dev/kvm: -ENOENT, -EACCES ... as open(2) says; -ENOTSUP: not API version 12. Returns the fd. */
+int kvm_open(void);
+int kvm_check_extension(int kvmfd, unsigned cap);
+int kvm_create_vm(int kvmfd);
+int kvm_get_vcpu_mmap_size(int kvmfd);
+/* cpuid->nent is the room on entry and the number of entries on return; -E2BIG if too small. */
+int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid);
+int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list);
+
+int kvm_enable_cap(int vmfd, unsigned cap, uint64_t arg0);
+int kvm_set_tss_addr(int vmfd, uint64_t gpa);
+int kvm_set_identity_map_addr(int vmfd, uint64_t gpa);
+int kvm_set_user_memory_region(int vmfd, const struct kvm_userspace_memory_region *region);
+int kvm_ioeventfd(int vmfd, const struct kvm_ioeventfd *ioev);
+/* 1: delivered, 0: the guest blocked it. */
+int kvm_signal_msi(int vmfd, const struct kvm_msi *msi);
+int kvm_create_vcpu(int vmfd, unsigned id);
+
+/* Maps the shared page of a vCPU; NULL with errno set. */
+struct kvm_run *kvm_map_run(int vcpufd, size_t bytes);
+void kvm_unmap_run(struct kvm_run *run, size_t bytes);
+
+int kvm_run(int vcpufd);
+int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid);
+/* Number of MSRs written, in order; it stops at the first that KVM refuses. */
+int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs);
+int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs);
+int kvm_get_regs(int vcpufd, struct kvm_regs *regs);
+int kvm_set_regs(int vcpufd, const struct kvm_regs *regs);
+int kvm_get_sregs(int vcpufd, struct kvm_sregs *sregs);
+int kvm_set_sregs(int vcpufd, const struct kvm_sregs *sregs);
+int kvm_set_fpu(int vcpufd, const struct kvm_fpu *fpu);
+int kvm_get_lapic(int vcpufd, struct kvm_lapic_state *lapic);
+int kvm_set_lapic(int vcpufd, const struct kvm_lapic_state *lapic);
+int kvm_get_mp_state(int vcpufd, struct kvm_mp_state *state);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest-physical map, the same as Firecracker's where both have a thing:
+ *
+ *	0x0000_0500		GDT, IDT (boot only)
+ *	0x0000_6000		PVH start info, module list
+ *	0x0000_7000		Linux zero page, or PVH memory map
+ *	0x0000_9000		boot page tables
+ *	0x0002_0000		kernel command line
+ *	0x0009_fc00-0x000d_ffff	MP table, ACPI tables (reserved)
+ *	0x000e_0000		RSDP
+ *	0x0010_0000		kernel; RAM up to 3 GiB
+ *	0xc000_0000-0xffff_ffff	MMIO gap: boot timer, then one page per device; IOAPIC, LAPIC, TSS
+ *	0x1_0000_0000		RAM above 4 GiB
+ */
+#ifndef VOLT_LAYOUT_H
+#define VOLT_LAYOUT_H
+
+#include "compiler.h"
+
+#define LAYOUT_GDT	   0x500
+#define LAYOUT_IDT	   0x520
+#define LAYOUT_PVH_INFO	   0x6000
+#define LAYOUT_PVH_MODULES 0x6040
+#define LAYOUT_PVH_MEMMAP  0x7000
+#define LAYOUT_ZERO_PAGE   0x7000
+#define LAYOUT_BOOT_STACK  0x8ff0
+#define LAYOUT_PML4	   0x9000
+#define LAYOUT_PDPT	   0xa000
+#define LAYOUT_PD	   0xb000
+#define LAYOUT_CMDLINE	   0x20000
+
+#define LAYOUT_LOW_RAM_END    0x9fc00
+#define LAYOUT_SYSTEM	      0x9fc00 /* MP table first, ACPI tables behind it */
+#define LAYOUT_SYSTEM_BYTES   0x40400 /* up to 0xe0000 */
+#define LAYOUT_RSDP	      0xe0000
+#define LAYOUT_HIGH_RAM_START 0x100000
+
+#define LAYOUT_GAP_START     UINT64_C(0xc0000000)
+#define LAYOUT_GAP_END	     UINT64_C(0x100000000)
+#define LAYOUT_BOOT_TIMER    UINT64_C(0xc0000000)
+#define LAYOUT_MMIO_DEVICES  UINT64_C(0xc0001000)
+#define LAYOUT_MMIO_WINDOW   UINT64_C(0x1000)
+#define LAYOUT_IOAPIC	     UINT64_C(0xfec00000)
+#define LAYOUT_IOAPIC_BYTES  UINT64_C(0x1000)
+#define LAYOUT_LAPIC	     UINT64_C(0xfee00000)
+#define LAYOUT_IDENTITY_MAP  UINT64_C(0xfffbc000) /* Intel real-mode helper, one page */
+#define LAYOUT_TSS	     UINT64_C(0xfffbd000) /* Intel real-mode helper, three pages */
+
+/* Global system interrupts. Serial and keyboard are where ISA has them; virtio follows. */
+#define LAYOUT_GSI_KEYBOARD 1
+#define LAYOUT_GSI_SERIAL   4
+#define LAYOUT_GSI_VIRTIO   5 /* first one */
+#define LAYOUT_GSI_GED	    23 /* generic event device: power button */
+#define LAYOUT_N_GSI	    24
+
+/* Ports. */
+#define LAYOUT_PORT_I8042_DATA	  0x60
+#define LAYOUT_PORT_I8042_COMMAND 0x64
+#define LAYOUT_PORT_SERIAL	  0x3f8
+#define LAYOUT_PORT_PVPANIC	  0x505
+#define LAYOUT_PORT_ACPI	  0x600 /* sleep control, sleep status, reset: dev/acpi-pm.h */
+
+#endif
