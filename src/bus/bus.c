@@ -47,6 +47,9 @@ static const struct bus_range *find(const struct bus *b, uint64_t addr, unsigned
 {
 	size_t lo = 0, hi = b->n_ranges;
 
+	/* KVM splits an access that crosses a page: its parts have any length. */
+	if (!IS_POW2(len) || len > 8)
+		return NULL;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 		const struct bus_range *r = &b->ranges[mid];
