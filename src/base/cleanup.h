@@ -23,6 +23,7 @@ static inline int fd_close(int fd)
 	if (fd >= 0) {
 		int saved = errno;
 
+		/* #syscalls loop: close */
 		close(fd);
 		errno = saved;
 	}
