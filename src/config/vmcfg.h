@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration of one VM. It is put together from the command line and Firecracker's JSON file,
- * checked as a whole, and constant from then on: nothing is opened and no KVM call is made before it
- * is complete. All mistakes are reported together, each with the path of its field.
+ * The configuration of one VM. It is put together from the command line and Firecracker's JSON
+ * file, checked as a whole, and constant from then on: nothing is opened and no KVM call is made
+ * before it is complete. All mistakes are reported together, each with the path of its field.
  *
- *	vmcfg_defaults() -> vmcfg_json() and vmcfg_cli() -> vmcfg_check() -> const struct vm_config *
+ *	vmcfg_defaults() -> vmcfg_json(), vmcfg_cli() -> vmcfg_check() -> const struct vm_config *
  *
  * Main thread. Strings are owned by the configuration.
  */
@@ -41,7 +41,7 @@ struct vm_config {
 	char *id; /* 1..64 of [A-Za-z0-9-]; default "anonymous-instance" */
 
 	char *kernel_path, *initrd_path; /* initrd_path may be NULL */
-	char *cmdline;			 /* what the user gave, or the default; before devices are added */
+	char *cmdline;			 /* the user's or the default; before devices are added */
 
 	unsigned vcpus; /* 1..LIMIT_VCPUS */
 	bool smt;	/* two threads a core; vcpus is 1 or even */
@@ -49,7 +49,7 @@ struct vm_config {
 
 	struct disk_config disks[LIMIT_DISKS]; /* the root disk first */
 	size_t n_disks;
-	bool entropy; /* virtio-rng; the human flags have it on, a Firecracker file only with "entropy" */
+	bool entropy; /* virtio-rng; on by our flags; in a Firecracker file only by "entropy" */
 
 	enum console_mode console;
 	char *console_path;
@@ -101,8 +101,8 @@ void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char 
 	struct vmcfg_errors *errors);
 
 /*
- * The meaning: ranges, conflicts, duplicates; then, without keeping anything open, that the named files
- * exist, are readable (writable) and of a possible kind and size.
+ * The meaning: ranges, conflicts, duplicates; then, without keeping anything open, that the named
+ * files exist, are readable (writable) and of a possible kind and size.
  */
 void vmcfg_check(struct vm_config *cfg, struct vmcfg_errors *errors);
 
