@@ -60,5 +60,10 @@
 #define LAYOUT_PORT_SERIAL	  0x3f8
 #define LAYOUT_PORT_PVPANIC	  0x505
 #define LAYOUT_PORT_ACPI	  0x600 /* sleep control, sleep status, reset: dev/acpi-pm.h */
+#define LAYOUT_PORT_SLEEP_CONTROL 0x600
+#define LAYOUT_PORT_SLEEP_STATUS  0x601
+#define LAYOUT_PORT_RESET	  0x602
+#define LAYOUT_RESET_VALUE	  0xb1
+#define LAYOUT_SLEEP_S5		  5
 
 #endif
