@@ -2,7 +2,8 @@
 /*
  * The keyboard controller (8042) with a keyboard and no mouse. It is there for two things: a guest
  * that resets by it (Linux reboot=k), and Ctrl-Alt-Del from the host. It answers everything that
- * Linux probes at once, because each missing answer costs the guest half a second.
+ * Linux probes at once, because each missing answer costs the guest half a second. Port 0x61 lies
+ * between its two ports and reads as a constant (system control port B, see i8042.c).
  *
  * The keyboard speaks scan code set 2 only; the controller translates to set 1 when bit 6 of the
  * command byte says so, which covers the codes that this keyboard can send. Source: IBM PC AT
@@ -18,7 +19,7 @@
 
 #include "ioapic.h"
 
-#define I8042_PORTS	 5  /* size of the range at LAYOUT_PORT_I8042_DATA; 0x61-0x63 are not ours */
+#define I8042_PORTS	 5  /* size of the range at LAYOUT_PORT_I8042_DATA */
 #define I8042_FIFO_BYTES 16 /* bytes that a keyboard buffers */
 
 struct i8042_events {
