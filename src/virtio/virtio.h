@@ -32,16 +32,13 @@
 
 #define VIRTIO_BIT(n) (UINT64_C(1) << (n))
 
-#define VIRTIO_F_INDIRECT_DESC 28
-#define VIRTIO_F_EVENT_IDX     29
-
 /* ACCESS_PLATFORM is never offered: guests use plain guest-physical addresses, without an IOMMU. */
 #define VIRTIO_COMMON_FEATURES                                                                     \
-	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_F_EVENT_IDX) |                         \
-		VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC))
+	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTQ_F_EVENT_IDX) |                          \
+		VIRTIO_BIT(VIRTQ_F_INDIRECT))
 
 #define VIRTIO_QUEUES_MAX LIMIT_DISK_QUEUES
-#define VIRTIO_BATCH	  64 /* requests that one kick may take before other sources have their turn */
+#define VIRTIO_BATCH	  64 /* what one kick may usually take before other sources have their turn */
 #define VIRTIO_NAME_MAX	  72
 
 #define VIRTIO_ISR_USED	  1u
@@ -104,7 +101,7 @@ struct virtio_dev {
 	_Atomic uint32_t isr;	     /* VIRTIO_ISR_* */
 	_Atomic uint32_t generation; /* of the configuration space */
 
-	bool draining;	     /* a reset waits for what is in flight */
+	unsigned draining;   /* resets that wait for what is in flight */
 	unsigned inflight;   /* virtio_begin() without virtio_end() */
 	pthread_cond_t idle; /* inflight became 0 */
 
@@ -121,13 +118,12 @@ void virtio_init(struct virtio_dev *v, const struct virtio_ops *ops, const char 
 void virtio_done(struct virtio_dev *v);
 
 /*
- * Takes up to VIRTIO_BATCH requests from queue q and hands each to handle(), then interrupts if the
- * driver wants it; kicks itself again if there are more. A broken chain, or a negative return of
- * handle() (which has then called virtio_fail(), or returns -EBADMSG for "not a request"), ends it.
- * Loop thread, lock held.
+ * Takes up to `budget` requests from queue q and hands each to handle(), then interrupts if the driver
+ * wants it; kicks itself again if there are more. Ends when the device fails, be it by a broken chain
+ * or because handle() called virtio_fail(). Loop thread, lock held.
  */
-void virtio_drain(struct virtio_dev *v, unsigned q,
-	int (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
+void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
+	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
 
 /* Brackets a request that is completed later, in any order. Lock held. */
 void virtio_begin(struct virtio_dev *v);

@@ -46,6 +46,10 @@
 #include "gmem.h"
 #include "limits.h"
 
+/* Feature bits, virtio 1.2 section 6. */
+#define VIRTQ_F_INDIRECT  28
+#define VIRTQ_F_EVENT_IDX 29
+
 struct virtq {
 	const struct gmem *mem; /* borrowed for the life of the queue */
 	uint16_t size_max;
