@@ -454,6 +454,7 @@ static void handle_frame(struct labd *d, uint32_t id, uint32_t type, const char 
 	if (type == LABD_TIME) {
 		set_clock(p, n);
 	} else if (type == LABD_POWEROFF) {
+		sync();
 		reboot(RB_AUTOBOOT);
 	} else if (type == LABD_PREP) {
 		if (!c)

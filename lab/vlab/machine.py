@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import select
 import shutil
 import signal
@@ -123,7 +124,9 @@ class Machine:
         for title, path, lines in (("QEMU said", self.errors, 5), ("end of its kernel log", self.log, 15)):
             with contextlib.suppress(OSError):
                 with open(path, encoding="utf-8", errors="replace") as f:
-                    tail = f.read().strip().splitlines()[-lines:]
+                    said = f.read().strip().splitlines()
+                tail = said[-lines:]
+                tail[:0] = [t for t in said[:-lines] if re.search(r"BUG:|panic|volt-lab:", t)][:3]
                 if tail:
                     text += f"\n{title}:\n" + "\n".join("    " + t for t in tail)
         return text
