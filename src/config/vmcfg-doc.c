@@ -31,6 +31,12 @@ static const char *const console_names[] = {
 	[CONSOLE_FILE] = "File",
 	NULL,
 };
+static const char *const boot_protocol_names[] = {
+	[BOOT_PROTOCOL_AUTO] = "Auto",
+	[BOOT_PROTOCOL_PVH] = "PVH",
+	[BOOT_PROTOCOL_LINUX] = "Linux",
+	NULL,
+};
 static const char *const level_names[] = {
 	[LOG_OFF] = "Off",   [LOG_ERROR] = "Error", [LOG_WARN] = "Warn",   [LOG_INFO] = "Info",
 	[LOG_DEBUG] = "Debug", [LOG_TRACE] = "Trace", NULL,
@@ -39,6 +45,7 @@ static const char *const level_names[] = {
 /* Enums are read and written as unsigned. */
 static_assert(sizeof(enum disk_cache) == sizeof(unsigned), "");
 static_assert(sizeof(enum disk_io) == sizeof(unsigned), "");
+static_assert(sizeof(enum boot_protocol) == sizeof(unsigned), "");
 static_assert(sizeof(enum console_mode) == sizeof(unsigned), "");
 static_assert(sizeof(enum log_level) == sizeof(unsigned), "");
 
@@ -126,6 +133,12 @@ static const struct vmcfg_row instance[] = {
 	{ "acpi", VMCFG_NOT, .offset = VM(no_acpi), .def = true,
 		.doc = "Describes the machine by ACPI; without, only by the MP table and the kernel "
 		       "command line." },
+	{ "boot_protocol", VMCFG_ENUM, .offset = VM(boot_protocol), .def = BOOT_PROTOCOL_AUTO,
+		.names = boot_protocol_names,
+		.doc = "How the kernel is entered. Auto: by its PVH entry if it has one, else by its "
+		       "64-bit entry." },
+	{ "timeline", VMCFG_BOOL, .offset = VM(timeline),
+		.doc = "Prints at the end where the time of the boot went." },
 	{ "boot_timer", VMCFG_BOOL, .offset = VM(boot_timer),
 		.doc = "Adds Firecracker's boot timer device." },
 	{ "shutdown_timeout_s", VMCFG_U64, .offset = VM(shutdown_timeout_ms), .min = 1, .max = 86400,

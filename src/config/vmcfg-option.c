@@ -31,6 +31,9 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 	{ "no-acpi", NULL, "describe the machine only by the MP table and the command line",
 		VMCFG_GROUP_MACHINE, ROW("instance", "acpi") },
 
+	{ "boot-protocol", "NAME", "how the kernel is entered: auto, pvh or linux (default auto)",
+		VMCFG_GROUP_MACHINE, ROW("instance", "boot_protocol") },
+
 	{ "disk", "PATH[,OPTION...]",
 		"add a disk (repeatable); the first is the root disk\n"
 		"unless another says root or the command line has root=\n"
@@ -85,6 +88,9 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		ROW("logger", "show_log_origin") },
 	{ "metrics-path", "PATH", "file or FIFO for the metrics", VMCFG_GROUP_LOG,
 		ROW("metrics", "metrics_path") },
+
+	{ "timeline", NULL, "print at the end where the time of the boot went", VMCFG_GROUP_LOG,
+		ROW("instance", "timeline") },
 
 	{ "start-time-us", "N", "monotonic clock just before we were started", VMCFG_GROUP_LAUNCH,
 		ROW("launch", "start_time_us") },

@@ -39,7 +39,7 @@ struct vmcfg_option {
 	enum vmcfg_action action;  /* of VMCFG_ACTION */
 };
 
-#define VMCFG_N_OPTIONS 38
+#define VMCFG_N_OPTIONS 40
 
 extern const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS];
 

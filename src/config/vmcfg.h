@@ -20,6 +20,11 @@
 
 enum disk_io { DISK_IO_SYNC, DISK_IO_URING };
 enum disk_cache { DISK_CACHE_WRITEBACK, DISK_CACHE_UNSAFE };
+enum boot_protocol {
+	BOOT_PROTOCOL_AUTO, /* PVH if the kernel has it, else Linux's 64-bit entry */
+	BOOT_PROTOCOL_PVH,
+	BOOT_PROTOCOL_LINUX,
+};
 enum console_mode {
 	CONSOLE_AUTO, /* stdio; raw when stdin is a terminal */
 	CONSOLE_OFF,  /* no output, no input */
@@ -72,6 +77,8 @@ struct vm_config {
 
 	bool no_seccomp, no_landlock;
 	bool no_acpi; /* MP table only */
+	enum boot_protocol boot_protocol;
+	bool timeline; /* the boot's time stamps are printed at the end */
 
 	/* Something could not be read, and was reported: an absent value proves nothing. */
 	bool partial;
