@@ -20,7 +20,8 @@ int bus_add(struct bus *b, uint64_t base, uint64_t bytes, struct dev *dev, struc
 		const struct bus_range *r = &b->ranges[i];
 
 		if (base < r->base + r->bytes && r->base < base + bytes)
-			return volt_err_set(err, EEXIST, "%s range 0x%llx of %s overlaps %s", b->name,
+			return volt_err_set(err, EEXIST, "%s range 0x%llx of %s overlaps %s",
+				b->name,
 				(unsigned long long)base, dev->ops->name, r->dev->ops->name);
 	}
 	if (b->n_ranges == BUS_RANGES_MAX)

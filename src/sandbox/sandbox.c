@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first stage of confinement, see sandbox.h. Landlock is in landlock.c, the filters in seccomp.c. */
+/*
+ * The first stage of confinement, see sandbox.h. Landlock is in landlock.c, the filters in
+ * seccomp.c.
+ */
 #include "sandbox.h"
 
 #include <errno.h>
@@ -9,8 +12,8 @@
 #include <unistd.h>
 
 /*
- * A core file would hold the guest's memory. A limit of 1 byte stops files like 0 does, and also the
- * core_pattern pipes, which the kernel feeds at limit 0 (core(5), fs/coredump.c).
+ * A core file would hold the guest's memory. A limit of 1 byte stops files like 0 does, and also
+ * the core_pattern pipes, which the kernel feeds at limit 0 (core(5), fs/coredump.c).
  */
 static int limit_core(struct volt_err *err)
 {

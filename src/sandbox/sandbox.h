@@ -34,22 +34,23 @@ struct sandbox_path {
 
 /*
  * Main thread, before it opens anything: closes every descriptor above 2, sets no_new_privs, the
- * umask 077 and the core limit. The process stays dumpable: its owner must be able to read /proc/PID.
+ * umask 077 and the core limit. The process stays dumpable: its owner must be able to read
+ * /proc/PID.
  */
 int sandbox_early(struct volt_err *err);
 
 /*
  * Main thread, before it creates another one: from here on nothing but `paths` can be opened (none
  * by default: what is needed is open already). Descriptors that are open keep working. Returns the
- * Landlock ABI in use (1..SANDBOX_LANDLOCK_ABI), 0 if the kernel has no Landlock or it is not in its
- * list of security modules (err holds the text of a warning), or -errno.
+ * Landlock ABI in use (1..SANDBOX_LANDLOCK_ABI), 0 if the kernel has no Landlock or it is not in
+ * its list of security modules (err holds the text of a warning), or -errno.
  */
 int sandbox_landlock(const struct sandbox_path *paths, size_t n_paths, struct volt_err *err);
 
 /*
- * Main thread: a call that the filter refuses writes one line to stderr and one to logfd (-1: none),
- * runs restore() (may be NULL; async-signal-safe, on the offending thread, under its filter) and
- * ends the process with SANDBOX_EXIT_BAD_SYSCALL. logfd is borrowed for ever.
+ * Main thread: a call that the filter refuses writes one line to stderr and one to logfd (-1:
+ * none), runs restore() (may be NULL; async-signal-safe, on the offending thread, under its filter)
+ * and ends the process with SANDBOX_EXIT_BAD_SYSCALL. logfd is borrowed for ever.
  */
 int sandbox_sigsys_init(int logfd, void (*restore)(void), struct volt_err *err);
 

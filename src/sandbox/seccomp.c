@@ -3,14 +3,14 @@
  * Filters of system calls, one per kind of thread, and the report of a call that was refused.
  *
  * What a thread may call stands beside the code that calls it. Here is what no line of ours calls:
- * the set that libc and the kernel need below us (glibc 2.36, read off strace). Not in it: set_robust_list,
- * rseq and clone3 (threads exist before the loop's filter, and a vCPU thread has started before its
- * own), sched_yield, mprotect (only malloc's per-thread arenas grow with it, and vCPU threads do not
- * allocate) and stdio's calls (nothing uses stdio after start-up).
+ * the set that libc and the kernel need below us (glibc 2.36, read off strace). Not in it:
+ * set_robust_list, rseq and clone3 (threads exist before the loop's filter, and a vCPU thread has
+ * started before its own), sched_yield, mprotect (only malloc's per-thread arenas grow with it, and
+ * vCPU threads do not allocate) and stdio's calls (nothing uses stdio after start-up).
  *
  * Both threads: return from a signal handler; end of the process; mutex and condition variables
- * (only WAIT, WAKE and WAIT_BITSET); a wait with a timeout that was stopped and continued; the clock
- * where the kernel's vDSO cannot read it (no usable TSC); the report and terminal below.
+ * (only WAIT, WAKE and WAIT_BITSET); a wait with a timeout that was stopped and continued; the
+ * clock where the kernel's vDSO cannot read it (no usable TSC); the report and terminal below.
  */
 /* #syscalls loop vcpu: rt_sigreturn exit_group futex restart_syscall clock_gettime write */
 /* #syscalls loop vcpu: ioctl=TCGETS ioctl=TCSETS */

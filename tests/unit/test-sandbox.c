@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The filters, run by a small cBPF interpreter against a table of calls; and the stages of the sandbox
- * in forked children, because none of them can be taken back. Sanitizers make calls of their own, so
- * children under a filter run only in plain builds.
+ * The filters, run by a small cBPF interpreter against a table of calls; and the stages of the
+ * sandbox in forked children, because none of them can be taken back. Sanitizers make calls of
+ * their own, so children under a filter run only in plain builds.
  */
 #include "test.h"
 
@@ -39,7 +39,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                          \
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
 	__has_feature(memory_sanitizer)
 #define SANITIZED 1
 #endif
@@ -208,7 +208,10 @@ static void test_names(void **state)
 	assert_string_equal(filter_syscall_name(1 << 20), "unknown");
 }
 
-/* Runs fn in a child and returns its exit status (128 + signal if one killed it); its stderr in out. */
+/*
+ * Runs fn in a child and returns its exit status (128 + signal if one killed it); its stderr in
+ * out.
+ */
 static int in_child(int (*fn)(void), char *out, size_t size)
 {
 	size_t n = 0;
@@ -234,19 +237,19 @@ static int in_child(int (*fn)(void), char *out, size_t size)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-#define CHECK(cond)                                                                                 \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%d: %s, errno %d\n", __LINE__, #cond, errno);             \
-			return 1;                                                                  \
-		}                                                                                  \
+#define CHECK(cond) \
+	do { \
+		if (!(cond)) { \
+			fprintf(stderr, "%d: %s, errno %d\n", __LINE__, #cond, errno); \
+			return 1; \
+		} \
 	} while (0)
 
-#define ASSERT_CHILD(fn)                                                                           \
-	do {                                                                                       \
-		char out_[1024];                                                                   \
-		if (in_child(fn, out_, sizeof(out_)) != 0)                                         \
-			fail_msg("%s", out_);                                                      \
+#define ASSERT_CHILD(fn) \
+	do { \
+		char out_[1024]; \
+		if (in_child(fn, out_, sizeof(out_)) != 0) \
+			fail_msg("%s", out_); \
 	} while (0)
 
 static int early(void)
