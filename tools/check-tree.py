@@ -305,8 +305,8 @@ def tested(tree):
             yield '%s: no tests/unit/test-%s.c' % (path, own)
 
 
-CHECKS = (spdx, characters, columns, indentation, file_length, function_length, banned, ends_process,
-          unique_stems, listed, names, ioctl, host_pointers, includes, headers_alone, tested)
+CHECKS = (spdx, characters, columns, indentation, file_length, function_length, banned,
+          ends_process, unique_stems, listed, names, ioctl, host_pointers, includes, headers_alone, tested)
 
 
 def main():
