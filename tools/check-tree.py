@@ -306,7 +306,8 @@ def tested(tree):
 
 
 CHECKS = (spdx, characters, columns, indentation, file_length, function_length, banned,
-          ends_process, unique_stems, listed, names, ioctl, host_pointers, includes, headers_alone, tested)
+          ends_process, unique_stems, listed, names, ioctl, host_pointers, includes, headers_alone,
+          tested)
 
 
 def main():
