@@ -92,7 +92,7 @@ static const struct constant {
 	C(ioctl, VHOST_GET_VRING_BASE), C(ioctl, VHOST_SET_VRING_KICK),
 	C(ioctl, VHOST_SET_VRING_CALL), C(ioctl, VHOST_NET_SET_BACKEND),
 	C(ioctl, TCGETS), C(ioctl, TCSETS), C(ioctl, TCSETSW), C(ioctl, TCSETSF),
-	C(ioctl, TIOCGWINSZ), C(ioctl, FIONREAD), C(ioctl, FIONBIO),
+	C(ioctl, TIOCGWINSZ), C(ioctl, TIOCGPGRP), C(ioctl, FIONREAD), C(ioctl, FIONBIO),
 	C(fcntl, F_GETFL), C(fcntl, F_SETFL), C(fcntl, F_GETFD), C(fcntl, F_SETFD),
 	C(fcntl, F_DUPFD_CLOEXEC), C(fcntl, F_SETLK), C(fcntl, F_OFD_SETLK),
 	C(fcntl, F_SETPIPE_SZ), C(fcntl, F_GETPIPE_SZ), C(fcntl, F_ADD_SEALS),
