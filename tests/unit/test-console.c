@@ -150,6 +150,12 @@ static void assert_host_reads(int fd, const char *text)
 	assert_string_equal(buf, text);
 }
 
+static void close_both(int a, int b)
+{
+	close(a);
+	close(b);
+}
+
 static void output_goes_to_a_pipe(void **state)
 {
 	struct fixture *f = *state;
@@ -162,7 +168,7 @@ static void output_goes_to_a_pipe(void **state)
 	turn(f);
 	assert_host_reads(out[0], "hello\n");
 	assert_int_equal(stats(f).out_bytes, 6);
-	close(out[0]), close(out[1]);
+	close_both(out[0], out[1]);
 }
 
 static void a_stuck_reader_never_holds_the_guest_up(void **state)
@@ -195,7 +201,7 @@ static void a_stuck_reader_never_holds_the_guest_up(void **state)
 	guest_writes(f, "!");
 	turn(f);
 	assert_host_reads(out[0], "!");
-	close(out[0]), close(out[1]);
+	close_both(out[0], out[1]);
 }
 
 static void a_reader_that_leaves_ends_the_output_only(void **state)
@@ -218,7 +224,8 @@ static void a_reader_that_leaves_ends_the_output_only(void **state)
 	assert_int_equal(write(in[1], "in", 2), 2);
 	turn(f);
 	assert_string_equal(guest_reads(f), "in");
-	close(in[0]), close(in[1]), close(out[1]);
+	close_both(in[0], in[1]);
+	close(out[1]);
 }
 
 static void a_socket_works_and_keeps_its_flags(void **state)
@@ -430,7 +437,7 @@ static void a_terminal_is_raw_and_restored(void **state)
 	assert_int_equal(tcgetattr(slavefd, &now), 0);
 	assert_int_equal(now.c_lflag, before.c_lflag);
 	console_restore(); /* nothing left to restore: harmless */
-	close(masterfd), close(slavefd);
+	close_both(masterfd, slavefd);
 }
 
 static void escapes_work_while_the_guest_hangs(void **state)
@@ -456,7 +463,7 @@ static void escapes_work_while_the_guest_hangs(void **state)
 	type_keys(f, masterfd, "\x01h", 2);
 	turn(f);
 	assert_host_reads(masterfd, "\r\r\nCtrl-A x  stop");
-	close(masterfd), close(slavefd);
+	close_both(masterfd, slavefd);
 }
 
 static void a_terminal_that_hangs_up_ends_input_and_output(void **state)
@@ -492,7 +499,7 @@ static void a_pty_master_is_used_as_it_is(void **state)
 			turn(f);
 	}
 	assert_true(f->serial->tx_dropped > 0);
-	close(masterfd), close(slavefd);
+	close_both(masterfd, slavefd);
 }
 
 /*
@@ -577,7 +584,7 @@ static void a_background_job_leaves_the_terminal_alone(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	close(masterfd), close(slavefd);
+	close_both(masterfd, slavefd);
 }
 
 static void flushing_is_bounded(void **state)
@@ -607,7 +614,7 @@ static void flushing_is_bounded(void **state)
 		host_reads(out[0], got, MIN(1000, room + 30000 - n));
 	}
 	assert_int_equal(f->serial->tx_dropped, 0);
-	close(out[0]), close(out[1]);
+	close_both(out[0], out[1]);
 }
 
 int main(void)
