@@ -318,7 +318,7 @@ bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *tex
 	}
 	vmcfg_row_accepts(row, accepts, sizeof(accepts));
 	vmcfg_error(errors, path, "must be %s%s, not '%.40s'", accepts,
-		row->type == VMCFG_MIB ? " (MiB), or a size such as 512M or 2G" : "", text);
+		row->type == VMCFG_MIB ? " of MiB, or a size in whole MiB such as 512M or 2G" : "", text);
 	return false;
 }
 
