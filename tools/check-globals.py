@@ -19,6 +19,9 @@ ALLOWED = {
     ('log', 'config'): 'the one log of the process, set before threads exist',
     ('log', 'missed'): 'counter of the one log',
     ('log', 'thread_name'): 'per thread',
+    ('console-tty', 'raw_fd'): 'the terminal to give back, for a signal handler',
+    ('console-tty', 'saved'): 'the same',
+    ('vcpu', 'own_run'): 'per thread, for the handler of the kick signal',
     ('seccomp', 'report'): 'for a signal handler, set before the first filter',
     ('seccomp', 'reporting'): 'per thread, in the signal handler',
 }
