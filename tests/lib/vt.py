@@ -120,8 +120,10 @@ def _run(function, timeout):
     return (status if ended else None), output
 
 
-def _report(number, name, status, output, timeout):
+def _report(number, name, status, output, timeout, took):
     if status == 0:
+        if took > timeout * FACTOR / 3:
+            print(f"# {name}: {took:.0f} s of {timeout * FACTOR:g} s")
         print(f"ok {number} - {name}", flush=True)
         return
     if status == SKIPPED:
@@ -150,8 +152,9 @@ def main():
         if args.list:
             print(name)
             continue
+        started = time.monotonic()
         status, output = _run(function, timeout)
-        _report(number, name, status, output, timeout)
+        _report(number, name, status, output, timeout, time.monotonic() - started)
         failed += status not in (0, SKIPPED)
     if not args.list:
         print(f"1..{len(tests)}")

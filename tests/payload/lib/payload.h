@@ -152,6 +152,7 @@ _Noreturn void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void pass(void);
 _Noreturn void poweroff(void);
 _Noreturn void reset_by_keyboard(void);
+_Noreturn void triple_fault(uint64_t rax); /* a page fault without an IDT */
 
 #define CHECK(cond, ...)                                                                           \
 	do {                                                                                       \
