@@ -204,7 +204,8 @@ static bool set_string(const struct vmcfg_row *row, void *base, const char *text
 	if (len < row->min)
 		vmcfg_error(errors, path, "must not be empty");
 	else if (len > row->max)
-		vmcfg_error(errors, path, "is %zu bytes long, and the maximum is %" PRIu64, len, row->max);
+		vmcfg_error(errors, path, "is %zu bytes long, and the maximum is %" PRIu64, len,
+			row->max);
 	else if (!vmcfg_row_text_ok(text))
 		vmcfg_error(errors, path, "must be UTF-8 text without control characters");
 	else
@@ -318,7 +319,8 @@ bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *tex
 	}
 	vmcfg_row_accepts(row, accepts, sizeof(accepts));
 	vmcfg_error(errors, path, "must be %s%s, not '%.40s'", accepts,
-		row->type == VMCFG_MIB ? " of MiB, or a size in whole MiB such as 512M or 2G" : "", text);
+		row->type == VMCFG_MIB ? " of MiB, or a size in whole MiB such as 512M or 2G" : "",
+		text);
 	return false;
 }
 
