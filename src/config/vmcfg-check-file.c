@@ -54,8 +54,8 @@ static bool probe(const char *where, const char *path, int how, bool block_ok, s
 		return false;
 	}
 	if (!S_ISREG(ret->st.st_mode) && !(block_ok && S_ISBLK(ret->st.st_mode))) {
-		vmcfg_error(errors, where, "%s is %s; give a regular file%s", path, kind_of(&ret->st),
-			block_ok ? " or a block device" : "");
+		vmcfg_error(errors, where, "%s is %s; give a regular file%s", path,
+			kind_of(&ret->st), block_ok ? " or a block device" : "");
 		return false;
 	}
 	fd = open(path, how | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -99,13 +99,13 @@ static void check_initrd(const struct vm_config *cfg, struct vmcfg_errors *error
 		vmcfg_error(errors, "initrd", "%s is empty", cfg->initrd_path);
 	else if (f.bytes > room)
 		vmcfg_error(errors, "initrd",
-			"%s has %" PRIu64 " bytes, and %" PRIu64 " MiB of memory leave room for %" PRIu64
-			"; give the guest more memory or a smaller initrd",
+			"%s has %" PRIu64 " bytes, and %" PRIu64
+			" MiB of memory leave room for %" PRIu64 "; give the guest more memory or a smaller initrd",
 			cfg->initrd_path, f.bytes, cfg->mem_bytes / MIB, room);
 }
 
-static void check_disk(
-	const struct disk_config *d, const char *where, struct file *ret, struct vmcfg_errors *errors)
+static void check_disk(const struct disk_config *d, const char *where, struct file *ret,
+	struct vmcfg_errors *errors)
 {
 	if (!probe(where, d->path, d->read_only ? O_RDONLY : O_RDWR, true, ret, errors))
 		ret->st.st_mode = 0;
@@ -170,8 +170,8 @@ static void check_output(const char *where, const char *path, struct vmcfg_error
 		return;
 	if (stat(path, &st) == 0) {
 		if (S_ISDIR(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISBLK(st.st_mode))
-			vmcfg_error(errors, where, "%s is %s; give the path of a file or FIFO", path,
-				kind_of(&st));
+			vmcfg_error(errors, where, "%s is %s; give the path of a file or FIFO",
+				path, kind_of(&st));
 		else if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
 			vmcfg_error(errors, where, "%s cannot be written: %m", path);
 		return;
@@ -182,7 +182,8 @@ static void check_output(const char *where, const char *path, struct vmcfg_error
 	}
 	parent_of(path, parent);
 	if (stat(parent, &st) < 0)
-		vmcfg_error(errors, where, "the directory %s cannot be found: %m; make it first", parent);
+		vmcfg_error(errors, where, "the directory %s cannot be found: %m; make it first",
+			parent);
 	else if (!S_ISDIR(st.st_mode))
 		vmcfg_error(errors, where, "%s is not a directory", parent);
 	else if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)

@@ -27,15 +27,18 @@ static void check_machine(const struct vm_config *cfg, struct vmcfg_errors *erro
 {
 	if (!cfg->kernel_path && !cfg->partial)
 		vmcfg_error(errors, "kernel",
-			"none is given; use --kernel PATH or --config-file PATH (--help lists all)");
+			"none is given; use --kernel PATH or --config-file PATH "
+			"(--help lists all)");
 	if (cfg->smt && cfg->vcpus > 1 && cfg->vcpus % 2 && cfg->vcpus <= LIMIT_VCPUS)
 		vmcfg_error(errors, "vCPUs",
-			"%u do not make whole cores of two threads; with smt give 1 or an even number",
+			"%u do not make whole cores of two threads; with smt give 1 or an even "
+			"number",
 			cfg->vcpus);
 	if (!cfg->id)
 		vmcfg_error(errors, "id", "is missing");
 	else if (!made_of(cfg->id, "-"))
-		vmcfg_error(errors, "id", "'%s' may have only letters, digits and hyphens", cfg->id);
+		vmcfg_error(errors, "id", "'%s' may have only letters, digits and hyphens",
+			cfg->id);
 }
 
 static void check_cmdline(const struct vm_config *cfg, struct vmcfg_errors *errors)
@@ -46,8 +49,8 @@ static void check_cmdline(const struct vm_config *cfg, struct vmcfg_errors *erro
 		if (cfg->cmdline[i] >= 0x20 && cfg->cmdline[i] < 0x7f)
 			continue;
 		vmcfg_error(errors, "kernel command line",
-			"byte %zu (0x%02x) is not printable ASCII; the kernel takes nothing else", i,
-			(unsigned char)cfg->cmdline[i]);
+			"byte %zu (0x%02x) is not printable ASCII; the kernel takes nothing else",
+			i, (unsigned char)cfg->cmdline[i]);
 		return;
 	}
 }
@@ -86,7 +89,8 @@ static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors
 		check_disk(cfg, i, errors);
 		if (d->root && root && d->id && root->id)
 			vmcfg_error(errors, "disks",
-				"both '%s' and '%s' are the root disk; there can be one", root->id, d->id);
+				"both '%s' and '%s' are the root disk; there can be one",
+				root->id, d->id);
 		else if (d->root)
 			root = d;
 	}

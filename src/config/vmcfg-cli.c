@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line. It is first collected as a whole and then applied, because --config-file comes
- * before all flags wherever it stands. No mistake ends the reading. getopt_long() does the splitting;
- * its abbreviations are refused, because a new flag would change the meaning of an old script, and a
- * value that looks like a flag must be written --name=VALUE. Main thread.
+ * The command line. It is first collected as a whole and then applied, because --config-file
+ * comes before all flags wherever it stands. No mistake ends the reading. getopt_long() does the
+ * splitting; its abbreviations are refused, because a new flag would change the meaning of an old
+ * script, and a value that looks like a flag must be written --name=VALUE. Main thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,8 +65,10 @@ static void unknown(struct cli *c, char **argv, int at)
 {
 	const char *arg = argv[at];
 	_cleanup_free_ char *name = strndup(arg, strcspn(arg, "="));
-	const char *near = name && strncmp(name, "--", 2) == 0 ? vmcfg_option_guess(name + 2) : NULL;
+	const char *near = NULL;
 
+	if (name && strncmp(name, "--", 2) == 0)
+		near = vmcfg_option_guess(name + 2);
 	if (near)
 		vmcfg_error(c->errors, name, "unknown option (did you mean --%s?)", near);
 	else
@@ -102,8 +104,8 @@ static void take(struct cli *c, char **argv, int at, int code)
 		c->seen[index] = true;
 	} else if (value && value == argv[at + 1] && strncmp(value, "--", 2) == 0) {
 		vmcfg_error(c->errors, flag(o, path),
-			"needs a value: %s (one that starts with -- is given as --%s=VALUE)", o->arg,
-			o->name);
+			"needs a value: %s (one that starts with -- is given as --%s=VALUE)",
+			o->arg, o->name);
 		c->seen[index] = true;
 		optind = at + 1;
 	} else {
@@ -192,12 +194,13 @@ static void set_console(struct vm_config *cfg, const char *value, struct vmcfg_e
 	else if (strcmp(value, "off") == 0)
 		cfg->console = CONSOLE_OFF;
 	else
-		vmcfg_error(errors, "--console", "must be auto, off or file:PATH, not '%.40s'", value);
+		vmcfg_error(errors, "--console", "must be auto, off or file:PATH, not '%.40s'",
+			value);
 	free(cfg->console_path);
 	cfg->console_path = NULL;
 }
 
-/* A row's flag: with a value, or by its presence ("--smt", and also "--no-acpi", sets its field). */
+/* A row's flag: with a value, or by its presence ("--smt" and "--no-acpi" set their field). */
 static void set_row(struct vm_config *cfg, const struct vmcfg_option *o, const char *value,
 	struct vmcfg_errors *errors)
 {

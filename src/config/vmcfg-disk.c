@@ -44,8 +44,8 @@ struct choice {
 	unsigned value;
 };
 
-static void choose(const char *key, const char *text, const struct choice choices[2], unsigned *field,
-	struct vmcfg_errors *errors)
+static void choose(const char *key, const char *text, const struct choice choices[2],
+	unsigned *field, struct vmcfg_errors *errors)
 {
 	for (size_t i = 0; i < 2; i++) {
 		if (strcmp(text, choices[i].text) == 0) {
@@ -86,8 +86,8 @@ static void apply(struct disk_config *disk, char *word, struct vmcfg_errors *err
 		disk->cache = (enum disk_cache)choice;
 	} else {
 		vmcfg_error(errors, "--disk",
-			"'%.40s' is not known behind the path; there are ro, root, id=ID, io=sync|uring, "
-			"cache=writeback|unsafe and queues=N",
+			"'%.40s' is not known behind the path; there are ro, root, id=ID, "
+			"io=sync|uring, cache=writeback|unsafe and queues=N",
 			word);
 	}
 }

@@ -9,8 +9,9 @@
 
 #define PATH_LENGTH .min = 1, .max = LIMIT_PATH - 1
 
-const char vmcfg_doc_cmdline_firecracker[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux "
-					     "i8042.nomux i8042.dumbkbd swiotlb=noforce";
+const char vmcfg_doc_cmdline_firecracker[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 "
+					     "i8042.noaux i8042.nomux i8042.dumbkbd "
+					     "swiotlb=noforce";
 /* Distribution kernels need modules, people want to see the console. */
 const char vmcfg_doc_cmdline_flags[] = "console=ttyS0 reboot=k panic=1 i8042.noaux i8042.nomux "
 				       "i8042.dumbkbd";
@@ -131,8 +132,8 @@ static const struct vmcfg_row instance[] = {
 		.def_text = "anonymous-instance",
 		.doc = "The name of the VM in the log. Letters, digits and hyphens." },
 	{ "acpi", VMCFG_NOT, .offset = VM(no_acpi), .def = true,
-		.doc = "Describes the machine by ACPI; without, only by the MP table and the kernel "
-		       "command line." },
+		.doc = "Describes the machine by ACPI; without, only by the MP table and the "
+		       "kernel command line." },
 	{ "boot_protocol", VMCFG_ENUM, .offset = VM(boot_protocol), .def = BOOT_PROTOCOL_AUTO,
 		.names = boot_protocol_names,
 		.doc = "How the kernel is entered. Auto: by its PVH entry if it has one, else by its "
@@ -141,8 +142,8 @@ static const struct vmcfg_row instance[] = {
 		.doc = "Prints at the end where the time of the boot went." },
 	{ "boot_timer", VMCFG_BOOL, .offset = VM(boot_timer),
 		.doc = "Adds Firecracker's boot timer device." },
-	{ "shutdown_timeout_s", VMCFG_U64, .offset = VM(shutdown_timeout_ms), .min = 1, .max = 86400,
-		.scale = 1000, .def = 30,
+	{ "shutdown_timeout_s", VMCFG_U64, .offset = VM(shutdown_timeout_ms), .min = 1,
+		.max = 86400, .scale = 1000, .def = 30,
 		.doc = "Seconds that the guest has to power off after SIGTERM before it is "
 		       "killed." },
 };

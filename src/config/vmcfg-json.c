@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Firecracker's configuration document, with keys of our own. Jansson reads the text (UTF-8, duplicate
- * keys, depth); the tables in vmcfg-doc.c say what may stand where. Stricter than Firecracker: an
- * unknown key is an error at the top level too, because a misspelt "drives" must not boot a VM without
- * disks. Main thread.
+ * Firecracker's configuration document, with keys of our own. Jansson reads the text (UTF-8,
+ * duplicate keys, depth); the tables in vmcfg-doc.c say what may stand where. Stricter than
+ * Firecracker: an unknown key is an error at the top level too, because a misspelt "drives" must
+ * not boot a VM without disks. Main thread.
  */
 #include <stdarg.h>
 #include <stdlib.h>

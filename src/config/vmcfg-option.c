@@ -44,8 +44,8 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		"  cache=writeback|unsafe  unsafe: the guest cannot flush\n"
 		"  queues=N                1 to 8; 0: one for each vCPU (default)",
 		VMCFG_GROUP_DEVICES, VMCFG_DISK },
-	{ "console", "auto|off|file:PATH", "serial console: standard input and output, none, or a file",
-		VMCFG_GROUP_DEVICES, VMCFG_CONSOLE },
+	{ "console", "auto|off|file:PATH",
+		"serial console: standard input and output, none, or a file", VMCFG_GROUP_DEVICES, VMCFG_CONSOLE },
 	{ "no-entropy", NULL, "no virtio entropy device", VMCFG_GROUP_DEVICES, VMCFG_NO_ENTROPY },
 	{ "boot-timer", NULL, "add Firecracker's boot timer device", VMCFG_GROUP_DEVICES,
 		ROW("instance", "boot_timer") },

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The flags as one table: it drives the parser, --help, and a test of the manual. A flag that stands
- * for a row of the document has its range and its meaning. Private to src/config and its tests. Main
- * thread; constant.
+ * The flags as one table: it drives the parser, --help, and a test of the manual. A flag that
+ * stands for a row of the document has its range and its meaning. Private to src/config and its
+ * tests. Main thread; constant.
  */
 #ifndef VOLT_VMCFG_OPTION_H
 #define VOLT_VMCFG_OPTION_H

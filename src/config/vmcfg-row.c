@@ -204,7 +204,8 @@ static bool set_string(const struct vmcfg_row *row, void *base, const char *text
 	if (len < row->min)
 		vmcfg_error(errors, path, "must not be empty");
 	else if (len > row->max)
-		vmcfg_error(errors, path, "is %zu bytes long, and the maximum is %" PRIu64, len, row->max);
+		vmcfg_error(errors, path, "is %zu bytes long, and the maximum is %" PRIu64, len,
+			row->max);
 	else if (!vmcfg_row_text_ok(text))
 		vmcfg_error(errors, path, "must be UTF-8 text without control characters");
 	else
@@ -212,13 +213,14 @@ static bool set_string(const struct vmcfg_row *row, void *base, const char *text
 	return false;
 }
 
-/* -1 if there is no such name. */
-static int find_name(const struct vmcfg_row *row, const char *text)
+/* -1 if there is no such name. Flags are typed by people: for them the letter case does not matter. */
+static int find_name(const struct vmcfg_row *row, const char *text,
+	int (*compare)(const char *, const char *))
 {
 	if (row->type == VMCFG_LEVEL)
 		return log_level_from_name(text);
 	for (int i = 0; row->names[i]; i++)
-		if (strcmp(row->names[i], text) == 0)
+		if (compare(row->names[i], text) == 0)
 			return i;
 	return -1;
 }
@@ -252,7 +254,7 @@ static bool number_of(const struct vmcfg_row *row, const json_t *v, uint64_t *re
 	case VMCFG_LEVEL:
 		if (!json_is_string(v))
 			return false;
-		i = find_name(row, json_string_value(v));
+		i = find_name(row, json_string_value(v), strcmp);
 		*ret = (uint64_t)i;
 		return i >= 0;
 	default:
@@ -291,7 +293,7 @@ static int parse_text(const struct vmcfg_row *row, const char *text, uint64_t *r
 	int r;
 
 	if (row->type == VMCFG_LEVEL || row->type == VMCFG_ENUM) {
-		r = find_name(row, text);
+		r = find_name(row, text, strcasecmp);
 		*ret = (uint64_t)r;
 		return r < 0 ? -EINVAL : 0;
 	}
@@ -318,7 +320,8 @@ bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *tex
 	}
 	vmcfg_row_accepts(row, accepts, sizeof(accepts));
 	vmcfg_error(errors, path, "must be %s%s, not '%.40s'", accepts,
-		row->type == VMCFG_MIB ? " of MiB, or a size in whole MiB such as 512M or 2G" : "", text);
+		row->type == VMCFG_MIB ? " of MiB, or a size in whole MiB such as 512M or 2G" : "",
+		text);
 	return false;
 }
 

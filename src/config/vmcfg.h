@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration of one VM. It is put together from the command line and Firecracker's JSON file,
- * checked as a whole, and constant from then on: nothing is opened and no KVM call is made before it
- * is complete. All mistakes are reported together, each with the path of its field.
+ * The configuration of one VM. It is put together from the command line and Firecracker's JSON
+ * file, checked as a whole, and constant from then on: nothing is opened and no KVM call is made
+ * before it is complete. All mistakes are reported together, each with the path of its field.
  *
  *	vmcfg_defaults() -> vmcfg_json() and vmcfg_cli() -> vmcfg_check() -> const struct vm_config *
  *
@@ -54,7 +54,7 @@ struct vm_config {
 
 	struct disk_config disks[LIMIT_DISKS]; /* the root disk first */
 	size_t n_disks;
-	bool entropy; /* virtio-rng; the human flags have it on, a Firecracker file only with "entropy" */
+	bool entropy; /* virtio-rng; on for flags, in a document only with "entropy" */
 
 	enum console_mode console;
 	char *console_path;
@@ -96,8 +96,8 @@ struct vmcfg_errors {
 };
 
 /*
- * "path: message"; control characters are replaced, so that an error is always one line. Never fails
- * (what cannot be allocated is only counted).
+ * "path: message"; control characters are replaced, so that an error is always one line. Never
+ * fails (what cannot be allocated is only counted).
  */
 void vmcfg_error(struct vmcfg_errors *e, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void vmcfg_errors_print(const struct vmcfg_errors *e, FILE *out);
@@ -120,16 +120,17 @@ void vmcfg_cli(struct vm_config *cfg, int argc, char **argv, enum vmcfg_action *
 
 /*
  * Firecracker's configuration document, volt-vm(5), over what cfg has already; drives are added.
- * `name` stands for the file in messages. Absent keys get Firecracker's defaults: no entropy device,
- * drives without FLUSH.
+ * `name` stands for the file in messages. Absent keys get Firecracker's defaults: no entropy
+ * device, drives without FLUSH.
  */
 void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char *name,
 	struct vmcfg_errors *errors);
 
 /*
- * The meaning: first ranges, conflicts and duplicates; then, without keeping anything open or creating
- * anything, that the named files exist, are readable (writable) and of a possible kind and size. May
- * follow a vmcfg_cli() that had errors: what that could not read is not reported again.
+ * The meaning: first ranges, conflicts and duplicates; then, without keeping anything open or
+ * creating anything, that the named files exist, are readable (writable) and of a possible kind
+ * and size. May follow a vmcfg_cli() that had errors: what that could not read is not reported
+ * again.
  */
 void vmcfg_check(const struct vm_config *cfg, struct vmcfg_errors *errors);
 void vmcfg_check_values(const struct vm_config *cfg, struct vmcfg_errors *errors);

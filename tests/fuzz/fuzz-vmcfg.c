@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration from bytes of a stranger. The first byte says whether the rest is a document or a
- * command line (words ended by newlines). Oracle: either there are errors, each a single line, or the
- * configuration is within its limits and its dump reads back to the same dump. No file is touched.
- * Reading and dumping again costs ten times the rest, so that only one input in eight pays for it.
+ * The configuration from bytes of a stranger. The first byte says whether the rest is a document
+ * or a command line (words ended by newlines). Oracle: either there are errors, each a single
+ * line, or the configuration is within its limits and its dump reads back to the same dump. No
+ * file is touched. Reading and dumping again costs ten times the rest, so that only one input in
+ * eight pays for it.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files that a configuration names. Each case runs in a folder of its own and as nobody, because
- * root can read and write everything.
+ * The files that a configuration names. Each case runs in a folder of its own and as nobody,
+ * because root can read and write everything.
  */
 #include "test.h"
 
@@ -193,7 +193,7 @@ static void each_file_is_judged(void **state)
 
 static void nothing_is_created_or_kept_open(void **state)
 {
-	char text[4096];
+	char text[4096] = "";
 	struct stat st;
 	int before, after;
 	FILE *out;

@@ -269,11 +269,12 @@ static void each_mistake_is_one_clear_line(void **state)
 
 static void all_mistakes_are_shown_at_once(void **state)
 {
-	static const char *const expected[] = {
+	static const char api[] = "--api-sock: this version has no API socket yet; describe the VM "
+				  "by flags or by --config-file";
+	const char *const expected[] = {
 		"--kernal: unknown option (did you mean --kernel?)",
 		"--smt: takes no value",
-		"--api-sock: this version has no API socket yet; describe the VM by flags or by "
-		"--config-file",
+		api,
 		"--config-file: /nonexistent/vm.json cannot be opened: No such file or directory",
 		"--cpus: must be a whole number from 1 to 32, not '33'",
 		"--disk: io= must be sync or uring, not 'aio'",

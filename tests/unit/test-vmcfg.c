@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fixtures: every document in config/ok is accepted and survives dump and reading; every one in
- * config/bad gives exactly the lines of its .err. Run with VMCFG_WRITE=1 to write the .err files anew,
- * and read the difference.
+ * The fixtures: every document in config/ok is accepted and survives dump and reading; every one
+ * in config/bad gives exactly the lines of its .err. Run with VMCFG_WRITE=1 to write the .err
+ * files anew, and read the difference.
  */
 #include "test.h"
 
