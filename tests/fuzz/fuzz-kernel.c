@@ -2,13 +2,13 @@
 /*
  * kernel_load() on a valid vmlinux or bzImage with a few damaged fields.
  *
- * Input: one byte, bit 0 the template, bit 1 whether the file is cut; two bytes of file length if it is; then
- * patches of three bytes and a value: offset (16 bits, taken modulo the template), width 1, 2, 4 or 8 (2 bits),
- * and whether the value is a byte or a whole word.
+ * Input: one byte, bit 0 the template, bit 1 whether the file is cut; two bytes of file length if
+ * it is; then patches of three bytes and a value: offset (16 bits, taken modulo the template),
+ * width 1, 2, 4 or 8 (2 bits), and whether the value is a byte or a whole word.
  *
- * Oracle: after success, guest memory is what a loader of a few obvious lines makes of the same file;
- * after failure there is a code and a message. The first MiB is not accessible and guard pages follow
- * the end of RAM, so that a write elsewhere is seen at once.
+ * Oracle: after success, guest memory is what a loader of a few obvious lines makes of the same
+ * file; after failure there is a code and a message. The first MiB is not accessible and guard
+ * pages follow the end of RAM, so that a write elsewhere is seen at once.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +24,10 @@
 #define GUARD	  (64 * KIB)
 #define FILLER	  0xaa
 
-/* Harness loops are not what the fuzzer should learn from, and tracing them costs most of the time. */
+/*
+ * Harness loops are not what the fuzzer should learn from, and tracing them costs most of the
+ * time.
+ */
 #define QUIET __attribute__((no_sanitize("coverage", "undefined")))
 
 #define CHECK(x)                                                                                   \
@@ -95,12 +98,12 @@ static void QUIET reference(const struct image *img, const struct kernel_image *
 
 		CHECK(num_get_le64(img->bytes + 0x258) == k->start && k->entry == k->start + 0x200);
 		for (uint64_t i = 0; i < len; i++) {
-			uint64_t from = (sects + 1) * 512 + i;
+			uint64_t from = (sects + 1) * 512 + i, to = k->start + i;
 
 			if (from >= img->len)
 				break;
-			CHECK(k->start + i >= MIB && k->start + i < RAM_END && k->start + i < k->end);
-			want[k->start + i - MIB] = img->bytes[from];
+			CHECK(to >= MIB && to < RAM_END && to < k->end);
+			want[to - MIB] = img->bytes[from];
 		}
 		CHECK(k->end >= k->start + num_get_le32(img->bytes + 0x260));
 		return;
@@ -135,6 +138,7 @@ int QUIET LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t want[RAM_BYTES];
 	struct kernel_image k = { .end = 77 };
 	struct volt_err err = { 0 };
+	bool linux_;
 	int r;
 
 	if (size < 1)
@@ -160,7 +164,7 @@ int QUIET LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(!k.pvh || (k.pvh_entry >= k.start && k.pvh_entry < k.end));
 	reference(&img, &k, want);
 	CHECK(memcmp(high, want, RAM_BYTES) == 0);
-	CHECK(kernel_image_is_linux(&ram, &k) ==
-		(k.bzimage || memmem(want + (k.start - MIB), k.end - k.start, "Linux version ", 14)));
+	linux_ = k.bzimage || memmem(want + (k.start - MIB), k.end - k.start, "Linux version ", 14);
+	CHECK(kernel_image_is_linux(&ram, &k) == linux_);
 	return 0;
 }
