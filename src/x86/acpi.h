@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hardware-reduced ACPI (6.5): RSDP, XSDT, FADT, MADT and a DSDT that names every device, so that an
- * unmodified distribution kernel finds them. Sleep control, sleep status and reset are the ports
+ * Hardware-reduced ACPI (6.5): RSDP, XSDT, FADT, MADT and a DSDT that names every device, so that
+ * an unmodified distribution kernel finds them. Sleep control, sleep status and reset are the ports
  * LAYOUT_PORT_SLEEP_CONTROL, _SLEEP_STATUS and _RESET; the power button is announced by the generic
  * event device on LAYOUT_GSI_GED. Main thread, before the guest runs.
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI Machine Language, byte by byte (ACPI 6.5, chapter 20; resource descriptors chapter 6.4). What
- * does not fit sets `overflow` and is dropped, so that a caller checks once at the end. Any thread.
+ * ACPI Machine Language, byte by byte (ACPI 6.5, chapter 20; resource descriptors chapter 6.4).
+ * What does not fit sets `overflow` and is dropped, so that a caller checks once at the end. Any
+ * thread.
  */
 #ifndef VOLT_AML_H
 #define VOLT_AML_H

@@ -58,8 +58,8 @@ static unsigned memory_map(const struct gmem *m, struct e820 map[E820_MAX])
 }
 
 /*
- * Flat code and data where the boot protocol wants them (__BOOT_CS 0x10, __BOOT_DS 0x18), and an identity
- * map of KERNEL_MAPPED with 2 MiB pages.
+ * Flat code and data where the boot protocol wants them (__BOOT_CS 0x10, __BOOT_DS 0x18), and an
+ * identity map of KERNEL_MAPPED with 2 MiB pages.
  */
 static int write_tables(const struct gmem *m, bool long_mode)
 {

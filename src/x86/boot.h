@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a kernel finds in low memory when it starts: memory map, command line, initrd and RSDP, in the
- * Linux zero page (Documentation/x86/boot.rst, zero-page.rst) or in the PVH start info (Xen
+ * What a kernel finds in low memory when it starts: memory map, command line, initrd and RSDP, in
+ * the Linux zero page (Documentation/x86/boot.rst, zero-page.rst) or in the PVH start info (Xen
  * include/public/arch-x86/hvm/start_info.h), and the GDT and page tables of the entry state.
  * Main thread, before the guest runs.
  */
@@ -32,7 +32,10 @@ struct boot_regs {
 	uint64_t rsp;
 };
 
-/* -ENOEXEC: the kernel lacks the wanted entry; -E2BIG: command line; -EFAULT: less than 1 MiB of RAM. */
+/*
+ * -ENOEXEC: the kernel lacks the wanted entry; -E2BIG: command line; -EFAULT: less than 1 MiB
+ * of RAM.
+ */
 int boot_write(const struct gmem *m, const struct boot_params_in *in, struct boot_regs *ret,
 	struct volt_err *err);
 

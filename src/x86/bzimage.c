@@ -40,8 +40,8 @@ static int read_header(int fd, struct setup_header *h, struct volt_err *err)
 	memcpy(h, raw + BZIMAGE_HEADER, HEADER_MAGIC + 6 - BZIMAGE_HEADER);
 	if (h->version < VERSION_MIN)
 		return volt_err_set(err, ENOEXEC,
-			"bzImage has boot protocol %u.%02u, 2.12 is needed: give a kernel of Linux 3.8 "
-			"or later",
+			"bzImage has boot protocol %u.%02u, 2.12 is needed: give a kernel of Linux "
+			"3.8 or later",
 			h->version >> 8, h->version & 0xffu);
 	end = HEADER_MAGIC + (size_t)raw[HEADER_LEN_OFFSET];
 	if (end - BZIMAGE_HEADER < offsetof(struct setup_header, handover_offset))
@@ -65,15 +65,16 @@ static int check_header(const struct setup_header *h, struct volt_err *err)
 			"this is a zImage (it loads below 1 MiB): give a bzImage");
 	if (!(h->xloadflags & XLF_KERNEL_64))
 		return volt_err_set(err, ENOEXEC,
-			"bzImage does not provide a 64-bit entry point (XLF_KERNEL_64): it is a 32-bit "
-			"kernel; give an x86-64 one");
+			"bzImage does not provide a 64-bit entry point (XLF_KERNEL_64): it is a "
+			"32-bit kernel; give an x86-64 one");
 	if (h->pref_address < LAYOUT_HIGH_RAM_START)
 		return volt_err_set(err, ENOEXEC,
 			"bzImage pref_address 0x%llx is below 1 MiB, where the boot data is",
 			(unsigned long long)h->pref_address);
 	if (!IS_POW2(h->kernel_alignment) || h->pref_address % h->kernel_alignment != 0)
 		return volt_err_set(err, ENOEXEC,
-			"bzImage pref_address 0x%llx is not a multiple of its kernel_alignment 0x%x",
+			"bzImage pref_address 0x%llx is not a multiple of its kernel_alignment "
+			"0x%x",
 			(unsigned long long)h->pref_address, h->kernel_alignment);
 	return 0;
 }
@@ -93,16 +94,16 @@ static int place(const struct setup_header *h, uint64_t file_bytes, const struct
 	/* syssize is rounded up, the file need not be. */
 	if (file_bytes < off || file_bytes - off + PARAGRAPH <= len)
 		return volt_err_set(err, ENOEXEC,
-			"bzImage payload, 0x%llx bytes at offset 0x%llx, is behind the end of the file "
-			"(%llu bytes): it is truncated",
+			"bzImage payload, 0x%llx bytes at offset 0x%llx, is behind the end of the "
+			"file (%llu bytes): it is truncated",
 			(unsigned long long)len, (unsigned long long)off,
 			(unsigned long long)file_bytes);
 	len = MIN(len, file_bytes - off);
 	need = MAX(len, (uint64_t)h->init_size);
 	if (h->pref_address >= KERNEL_MAPPED || need > KERNEL_MAPPED - h->pref_address)
 		return volt_err_set(err, ENOEXEC,
-			"bzImage at 0x%llx (%s) is not wholly below 1 GiB, which the boot page tables "
-			"map",
+			"bzImage at 0x%llx (%s) is not wholly below 1 GiB, which the boot page "
+			"tables map",
 			(unsigned long long)h->pref_address, imgfile_size_text(need, size));
 	if (h->pref_address > low_end || need > low_end - h->pref_address)
 		return volt_err_set(err, ENOMEM,

@@ -45,7 +45,8 @@ static int check_printable(const char *s, const char *name, struct volt_err *err
 
 		if (c < 0x20 || c > 0x7e)
 			return volt_err_set(err, EINVAL,
-				"%s: byte 0x%02x at position %zu is not printable ASCII", name, c, i);
+				"%s: byte 0x%02x at position %zu is not printable ASCII",
+				name, c, i);
 	}
 	return 0;
 }
@@ -105,8 +106,8 @@ int cmdline_build(const struct cmdline_config *cfg, char ret[LIMIT_CMDLINE], str
 	}
 	if (t.len >= LIMIT_CMDLINE)
 		return volt_err_set(err, E2BIG,
-			"kernel command line of %zu bytes with %zu added for the devices is %zu bytes "
-			"too long (at most %d)",
+			"kernel command line of %zu bytes with %zu added for the devices is %zu "
+			"bytes too long (at most %d)",
 			strlen(cfg->user), t.len - MIN(t.len, strlen(cfg->user)),
 			t.len - (LIMIT_CMDLINE - 1), LIMIT_CMDLINE - 1);
 	ret[t.len] = '\0';

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel's command line: the user's, then what the monitor knows, in Firecracker's order, before
- * a " -- " that separates the arguments of init. Main thread.
+ * The kernel's command line: the user's, then what the monitor knows, in Firecracker's order,
+ * before a " -- " that separates the arguments of init. Main thread.
  */
 #ifndef VOLT_CMDLINE_H
 #define VOLT_CMDLINE_H

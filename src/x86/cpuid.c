@@ -3,8 +3,8 @@
  * CPUID as the guest sees it, see cpuid.h. Leaves: Intel SDM volume 2A "CPUID", AMD APM volume 3
  * appendix E, Documentation/virt/kvm/x86/cpuid.rst.
  *
- * APIC ids are 0..n_vcpus - 1 in one package; with SMT, bit 0 is the thread. All leaves that speak of
- * topology say so: 1, 4, 0xb, 0x1f, and AMD's 0x80000008, 0x8000001d, 0x8000001e.
+ * APIC ids are 0..n_vcpus - 1 in one package; with SMT, bit 0 is the thread. All leaves that speak
+ * of topology say so: 1, 4, 0xb, 0x1f, and AMD's 0x80000008, 0x8000001d, 0x8000001e.
  */
 #include "cpuid.h"
 
@@ -35,8 +35,8 @@
 enum vendor { ANY = 0, INTEL = 1, AMD = 2 };
 
 /*
- * Bits that are taken away. A feature that the guest can use must be saved, restored and explained; each
- * row says why this one is not offered.
+ * Bits that are taken away. A feature that the guest can use must be saved, restored and explained;
+ * each row says why this one is not offered.
  */
 static const struct rule {
 	uint32_t leaf, subleaf; /* subleaf ALL: every one */
@@ -105,7 +105,8 @@ static void clear_features(struct cpuid *c, enum vendor vendor)
 		for (size_t k = 0; k < ARRAY_SIZE(rules); k++) {
 			const struct rule *r = &rules[k];
 
-			if (e->function != r->leaf || (r->subleaf != ALL && e->index != r->subleaf) ||
+			if (e->function != r->leaf ||
+				(r->subleaf != ALL && r->subleaf != e->index) ||
 				(r->vendor != ANY && r->vendor != vendor))
 				continue;
 			e->eax &= ~r->eax;
@@ -210,8 +211,12 @@ static int add(struct cpuid *c, const struct kvm_cpuid_entry2 *e, struct volt_er
 	return 0;
 }
 
-/* KVM leaves the extended topology (leaf 0xb, 0x1f) to us: threads of a core, cores of the package. */
-static int add_levels(struct cpuid *c, uint32_t leaf, const struct topology *t, struct volt_err *err)
+/*
+ * KVM leaves the extended topology (leaf 0xb, 0x1f) to us: threads of a core, cores of the
+ * package.
+ */
+static int add_levels(struct cpuid *c, uint32_t leaf, const struct topology *t,
+	struct volt_err *err)
 {
 	const struct kvm_cpuid_entry2 levels[] = {
 		{ leaf, 0, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, t->smt_shift, t->threads, 1u << 8 | 0 },

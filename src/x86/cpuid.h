@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUID as the guest sees it: what KVM supports, with the topology of this VM, and without what we do
- * not offer (nested virtualisation, AMX, the PMU, asynchronous page faults). Built once per VM with
- * cpuid_build(), then written to each vCPU with cpuid_set(). One thread at a time.
+ * CPUID as the guest sees it: what KVM supports, with the topology of this VM, and without what we
+ * do not offer (nested virtualisation, AMX, the PMU, asynchronous page faults). Built once per VM
+ * with cpuid_build(), then written to each vCPU with cpuid_set(). One thread at a time.
  */
 #ifndef VOLT_CPUID_H
 #define VOLT_CPUID_H

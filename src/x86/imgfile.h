@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading an image file (kernel, initrd) that is not trusted to keep its size: every read is whole or
- * an error. Main thread, before the guest runs.
+ * Reading an image file (kernel, initrd) that is not trusted to keep its size: every read is whole
+ * or an error. Main thread, before the guest runs.
  */
 #ifndef VOLT_IMGFILE_H
 #define VOLT_IMGFILE_H

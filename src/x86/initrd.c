@@ -17,8 +17,8 @@ static int place(uint64_t bytes, uint64_t top, uint64_t kernel_end, uint64_t *re
 
 	if (bytes > room)
 		return volt_err_set(err, ENOMEM,
-			"%s do not fit between the kernel's end 0x%llx and 0x%llx (%s): %s are missing, "
-			"give the guest more memory",
+			"%s do not fit between the kernel's end 0x%llx and 0x%llx (%s): %s are "
+			"missing, give the guest more memory",
 			imgfile_size_text(bytes, size), (unsigned long long)kernel_end,
 			(unsigned long long)top, imgfile_size_text(room, have),
 			imgfile_size_text(bytes - room, lack));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The initial RAM disk: read to the highest page-aligned place below the MMIO gap (and below what the
- * kernel's header allows) that does not touch the kernel. Main thread, before the guest runs.
+ * The initial RAM disk: read to the highest page-aligned place below the MMIO gap (and below what
+ * the kernel's header allows) that does not touch the kernel. Main thread, before the guest runs.
  */
 #ifndef VOLT_INITRD_H
 #define VOLT_INITRD_H

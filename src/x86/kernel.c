@@ -45,8 +45,8 @@ static int refuse(const uint8_t *head, size_t len, struct volt_err *err)
 			return volt_err_set(err, ENOEXEC, "the file is %s: %s", f->name, f->advice);
 	}
 	return volt_err_set(err, ENOEXEC,
-		"neither an ELF vmlinux nor a bzImage (it starts with %02x %02x %02x %02x)", head[0],
-		head[1], head[2], head[3]);
+		"neither an ELF vmlinux nor a bzImage (it starts with %02x %02x %02x %02x)",
+		head[0], head[1], head[2], head[3]);
 }
 
 static int load(int fd, const struct gmem *m, struct kernel_image *ret, struct volt_err *err)

@@ -7,9 +7,9 @@
  *	bzImage	Linux boot protocol >= 2.12 with the 64-bit entry (XLF_KERNEL_64); the payload goes
  *		to pref_address and unpacks itself there.
  *
- * Segments are read straight into guest memory; headers are copied once and decided on the copy. The
- * file is not trusted: it may be truncated, change under us, or be made to hurt. Main thread, before
- * the guest runs.
+ * Segments are read straight into guest memory; headers are copied once and decided on the copy.
+ * The file is not trusted: it may be truncated, change under us, or be made to hurt. Main thread,
+ * before the guest runs.
  *
  * Errors: -ENOEXEC, not a kernel that can be booted here; -ENOMEM, it does not fit guest memory;
  * -EIO and what pread(2) says. The message says what, where, why and what to do.

@@ -105,13 +105,16 @@ static void add_entries(struct table *t, unsigned n_vcpus, uint8_t ioapic)
 				.flags = CPU_ENABLED | (i == 0 ? CPU_BOOT : 0),
 				.signature = CPU_SIGNATURE, .features = CPU_FEATURES },
 			sizeof(struct mp_cpu));
-	add(t, &(struct mp_bus){ .type = MP_BUS, .id = BUS_ISA, .name = { 'I', 'S', 'A', ' ', ' ', ' ' } },
+	add(t,
+		&(struct mp_bus){ .type = MP_BUS, .id = BUS_ISA,
+			.name = { 'I', 'S', 'A', ' ', ' ', ' ' } },
 		sizeof(struct mp_bus));
 	add(t,
 		&(struct mp_ioapic){ .type = MP_IOAPIC, .id = ioapic, .version = APIC_VERSION,
 			.flags = 1, .gpa = LAYOUT_IOAPIC },
 		sizeof(struct mp_ioapic));
-	for (unsigned i = 0; i < LAYOUT_N_GSI; i++) /* flags 0: as the bus has it, which is edge, high */
+	/* flags 0: as the bus has it, which is edge, high */
+	for (unsigned i = 0; i < LAYOUT_N_GSI; i++)
 		add(t,
 			&(struct mp_irq){ .type = MP_IOAPIC_IRQ, .kind = IRQ_INT, .bus = BUS_ISA,
 				.bus_irq = (uint8_t)i, .apic = ioapic, .pin = (uint8_t)i },

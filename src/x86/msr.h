@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Model-specific registers at boot. The thread that owns the vCPU, after cpuid_set() (Linux 6.13 and
- * later look at CPUID) and before regs_setup().
+ * Model-specific registers at boot. The thread that owns the vCPU, after cpuid_set() (Linux 6.13
+ * and later look at CPUID) and before regs_setup().
  */
 #ifndef VOLT_MSR_H
 #define VOLT_MSR_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vCPU state before the first instruction, see regs.h. Bit names: Intel SDM volume 3A, chapters 2 and 3. */
+/*
+ * vCPU state before the first instruction, see regs.h. Bit names: Intel SDM volume 3A, chapters
+ * 2 and 3.
+ */
 #include "regs.h"
 
 #include "boot.h"

@@ -86,8 +86,8 @@ static int read_headers(struct elf *e, struct volt_err *err)
 	table = e->n_segments * sizeof(Elf64_Phdr);
 	if (e->header.e_phoff > e->file_bytes || table > e->file_bytes - e->header.e_phoff)
 		return volt_err_set(err, ENOEXEC,
-			"%u ELF program headers at offset 0x%llx are behind the end of the file (%llu "
-			"bytes): it is truncated",
+			"%u ELF program headers at offset 0x%llx are behind the end of the file "
+			"(%llu bytes): it is truncated",
 			e->n_segments, (unsigned long long)e->header.e_phoff,
 			(unsigned long long)e->file_bytes);
 	return imgfile_read(e->fd, e->header.e_phoff, e->segments, table, "ELF program headers",
@@ -101,8 +101,8 @@ static int check_file_range(const struct elf *e, unsigned i, struct volt_err *er
 
 	if (p->p_offset > e->file_bytes || p->p_filesz > e->file_bytes - p->p_offset)
 		return volt_err_set(err, ENOEXEC,
-			"ELF segment %u, 0x%llx bytes at offset 0x%llx, is behind the end of the file "
-			"(%llu bytes): it is truncated",
+			"ELF segment %u, 0x%llx bytes at offset 0x%llx, is behind the end of the "
+			"file (%llu bytes): it is truncated",
 			i, (unsigned long long)p->p_filesz, (unsigned long long)p->p_offset,
 			(unsigned long long)e->file_bytes);
 	return 0;
@@ -116,8 +116,9 @@ static int check_load(const struct elf *e, unsigned i, const struct gmem *m, str
 
 	if (p->p_filesz > p->p_memsz)
 		return volt_err_set(err, ENOEXEC,
-			"ELF segment %u has more bytes in the file (0x%llx) than in memory (0x%llx)", i,
-			(unsigned long long)p->p_filesz, (unsigned long long)p->p_memsz);
+			"ELF segment %u has more bytes in the file (0x%llx) than in memory "
+			"(0x%llx)",
+			i, (unsigned long long)p->p_filesz, (unsigned long long)p->p_memsz);
 	if (p->p_paddr < LAYOUT_HIGH_RAM_START)
 		return volt_err_set(err, ENOEXEC,
 			"ELF segment %u at 0x%llx is below 1 MiB, where the boot data is", i,
@@ -136,8 +137,9 @@ static int check_load(const struct elf *e, unsigned i, const struct gmem *m, str
 
 		if (occupies(q) && p->p_paddr < q->p_paddr + q->p_memsz &&
 			q->p_paddr < p->p_paddr + p->p_memsz)
-			return volt_err_set(err, ENOEXEC, "ELF segments %u and %u overlap at 0x%llx",
-				j, i, (unsigned long long)MAX(p->p_paddr, q->p_paddr));
+			return volt_err_set(err, ENOEXEC,
+				"ELF segments %u and %u overlap at 0x%llx", j, i,
+				(unsigned long long)MAX(p->p_paddr, q->p_paddr));
 	}
 	return check_file_range(e, i, err);
 }
@@ -187,8 +189,8 @@ static int scan_notes(const struct elf *e, unsigned i, uint64_t *ret_entry, stru
 				"ELF note %u of segment %u is longer than the segment", n, i);
 		if (note.n_type == XEN_ELFNOTE_PHYS32_ENTRY && note.n_namesz == sizeof(text) &&
 			(note.n_descsz == 4 || note.n_descsz == 8)) {
-			r = imgfile_read(e->fd, p->p_offset + name, text, sizeof(text), "an ELF note",
-				err);
+			r = imgfile_read(e->fd, p->p_offset + name, text, sizeof(text),
+				"an ELF note", err);
 			if (r == 0)
 				r = imgfile_read(e->fd, p->p_offset + desc, value, note.n_descsz,
 					"the PVH note", err);
@@ -240,8 +242,8 @@ static int find_entries(const struct elf *e, struct kernel_image *image, struct 
 	image->entry = image->linux64 ? e->header.e_entry : 0;
 	if (!image->linux64 && !image->pvh)
 		return volt_err_set(err, ENOEXEC,
-			"ELF entry 0x%llx is not in a loaded segment below 1 GiB, and there is no PVH "
-			"entry",
+			"ELF entry 0x%llx is not in a loaded segment below 1 GiB, and there is no "
+			"PVH entry",
 			(unsigned long long)e->header.e_entry);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small kernel files for tests: a valid vmlinux and a valid bzImage, to be damaged by the caller. The
- * addresses are parameters, so that a fuzz target can work with little guest memory.
+ * Small kernel files for tests: a valid vmlinux and a valid bzImage, to be damaged by the caller.
+ * The addresses are parameters, so that a fuzz target can work with little guest memory.
  */
 #ifndef VOLT_KERNEL_IMAGE_H
 #define VOLT_KERNEL_IMAGE_H

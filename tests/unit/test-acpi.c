@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI tables, walked from the RSDP with every checksum and length; the DSDT byte by byte where it matters,
- * and through iasl(1) where that is installed.
+ * ACPI tables, walked from the RSDP with every checksum and length; the DSDT byte by byte where it
+ * matters, and through iasl(1) where that is installed.
  */
 #include "test.h"
 
@@ -118,7 +118,8 @@ static void describes_fixed_hardware(void **state)
 	assert_int_equal(len[0], 276);
 	assert_int_equal(t[0][131], 5);
 	assert_int_equal(num_get_le16(t[0] + 109), 1 << 1 | 1 << 2 | 1 << 5);
-	assert_int_equal(num_get_le32(t[0] + 112), 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 10 | 1 << 20);
+	assert_int_equal(num_get_le32(t[0] + 112),
+		1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 10 | 1 << 20);
 	assert_port(t[0] + 116, LAYOUT_PORT_RESET);
 	assert_int_equal(t[0][128], LAYOUT_RESET_VALUE);
 	assert_port(t[0] + 244, LAYOUT_PORT_SLEEP_CONTROL);
@@ -173,9 +174,13 @@ static void names_devices(void **state)
 	(void)state;
 	assert_int_equal(acpi_write(&ram, START, &cfg, NULL), 0);
 	walk(t, len);
-	/* Memory32Fixed (ReadWrite, 0xc0002000, 0x1000); Interrupt (Edge, ActiveHigh, Exclusive) { 6 }; end */
+	/*
+	 * Memory32Fixed (ReadWrite, 0xc0002000, 0x1000); Interrupt (Edge, ActiveHigh,
+	 * Exclusive) { 6 }; end
+	 */
 	assert_true(contains(t[2], len[2],
-		"\x86\x09\x00\x01\x00\x20\x00\xc0\x00\x10\x00\x00\x89\x06\x00\x03\x01\x06\x00\x00\x00\x79",
+		"\x86\x09\x00\x01\x00\x20\x00\xc0\x00\x10\x00\x00"
+		"\x89\x06\x00\x03\x01\x06\x00\x00\x00\x79",
 		22));
 	/* EISAID ("PNP0501"), ("PNP0303"), ("PNP0C0C") */
 	assert_true(contains(t[2], len[2], "\x0c\x41\xd0\x05\x01", 5));
@@ -245,7 +250,10 @@ static void encodes_integers(void **state)
 	}
 }
 
-/* A buffer of any size either holds the whole or says that it does not, and nothing is written behind it. */
+/*
+ * A buffer of any size either holds the whole or says that it does not, and nothing is written
+ * behind it.
+ */
 static void never_overflows(void **state)
 {
 	uint8_t buf[128];
@@ -300,7 +308,8 @@ static void disassembles(void **state)
 	/* There and back; warnings count (-we), and the compiled DSDT names every device. */
 	snprintf(cmd, sizeof(cmd),
 		"cd %s && iasl -d facp.aml apic.aml dsdt.aml >log 2>&1 && ! grep -i error log && "
-		"iasl -we -p again dsdt.dsl >>log 2>&1 && test $(grep -c 'Device (' dsdt.dsl) = %d", dir,
+		"iasl -we -p again dsdt.dsl >>log 2>&1 && test $(grep -c 'Device (' dsdt.dsl) = "
+		"%d", dir,
 		LIMIT_VIRTIO + 5);
 	r = system(cmd);
 	snprintf(cmd, sizeof(cmd), "%s cat %s/log; rm -rf %s", r ? "" : ": ||", dir, dir);

@@ -83,16 +83,16 @@ static void keeps_the_limit(void **state)
 	user[LIMIT_CMDLINE - 8] = '\0';
 	assert_int_equal(cmdline_build(&cfg, line, &err), -E2BIG);
 	assert_string_equal(err.msg,
-		"kernel command line of 2040 bytes with 8 added for the devices is 1 bytes too long "
-		"(at most 2047)");
+		"kernel command line of 2040 bytes with 8 added for the devices is 1 bytes too "
+		"long (at most 2047)");
 
 	user[LIMIT_CMDLINE - 8] = 'x';
 	user[3999] = '\0';
 	err = (struct volt_err){ 0 };
 	assert_int_equal(cmdline_build(&cfg, line, &err), -E2BIG);
 	assert_string_equal(err.msg,
-		"kernel command line of 3999 bytes with 8 added for the devices is 1960 bytes too long "
-		"(at most 2047)");
+		"kernel command line of 3999 bytes with 8 added for the devices is 1960 bytes too "
+		"long (at most 2047)");
 	memcpy(user, "a -- ", 5);
 	err = (struct volt_err){ 0 };
 	assert_int_equal(cmdline_build(&cfg, line, &err), -E2BIG);
@@ -102,8 +102,8 @@ static void keeps_the_limit(void **state)
 	err = (struct volt_err){ 0 };
 	assert_int_equal(cmdline_build(&cfg, line, &err), -E2BIG);
 	assert_string_equal(err.msg,
-		"kernel command line of 0 bytes with 4015 added for the devices is 1968 bytes too long "
-		"(at most 2047)");
+		"kernel command line of 0 bytes with 4015 added for the devices is 1968 bytes too "
+		"long (at most 2047)");
 }
 
 static void takes_printable_ascii_only(void **state)
@@ -111,11 +111,14 @@ static void takes_printable_ascii_only(void **state)
 	static const struct {
 		const char *user, *root, *message;
 	} bad[] = {
-		{ "a\nb", NULL, "kernel command line: byte 0x0a at position 1 is not printable ASCII" },
-		{ "\t", NULL, "kernel command line: byte 0x09 at position 0 is not printable ASCII" },
+		{ "a\nb", NULL,
+			"kernel command line: byte 0x0a at position 1 is not printable ASCII" },
+		{ "\t", NULL,
+			"kernel command line: byte 0x09 at position 0 is not printable ASCII" },
 		{ "x=\xc3\xa9", NULL,
 			"kernel command line: byte 0xc3 at position 2 is not printable ASCII" },
-		{ "\x7f", NULL, "kernel command line: byte 0x7f at position 0 is not printable ASCII" },
+		{ "\x7f", NULL,
+			"kernel command line: byte 0x7f at position 0 is not printable ASCII" },
 		{ "ok", "a\x01", "root device: byte 0x01 at position 1 is not printable ASCII" },
 	};
 	char line[LIMIT_CMDLINE];

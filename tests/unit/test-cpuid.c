@@ -38,7 +38,7 @@ int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid)
 
 #define F	KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 #define ALL	UINT32_MAX
-#define ON(fn, ix) { .function = (fn), .index = (ix), .flags = F, .eax = ALL, .ebx = ALL, .ecx = ALL, .edx = ALL }
+#define ON(fn, ix) { (fn), (ix), F, ALL, ALL, ALL, ALL, { 0 } }
 
 static const struct kvm_cpuid_entry2 intel[] = {
 	{ 0, 0, 0, 0x20, 0x756e6547, 0x6c65746e, 0x49656e69 },
@@ -235,7 +235,8 @@ static void sets_it(void **state)
 	build(intel, ARRAY_SIZE(intel), 4, false);
 	assert_int_equal(cpuid_set(&c, 5, 3, &err), 0);
 	assert_ptr_equal(last_set, &c);
-	assert_int_equal(last_set->nent, ARRAY_SIZE(intel) + 4); /* two leaves of three levels for one */
+	/* two leaves of three levels instead of one */
+	assert_int_equal(last_set->nent, ARRAY_SIZE(intel) + 4);
 	assert_int_equal(leaf(1, 0)->ebx >> 24, 3);
 	assert_int_equal(cpuid_set(&c, -1, 3, &err), -EBADF);
 	assert_string_equal(err.msg, "set CPUID of vCPU 3: Bad file descriptor");

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Kernel and initrd loaders: what is loaded where, and one message for each way a file can be wrong. */
+/*
+ * Kernel and initrd loaders: what is loaded where, and one message for each way a file can be
+ * wrong.
+ */
 #include "test.h"
 
 #include <errno.h>
@@ -156,7 +159,8 @@ static void loads_bzimage(void **state)
 	assert_ram(PREF, img.bytes + BZ_PAYLOAD, BZ_PAYLOAD_BYTES);
 	assert_all(PREF + BZ_PAYLOAD_BYTES, 0xee, RAM - PREF - BZ_PAYLOAD_BYTES);
 
-	image_patch(&img, BZ_AT(init_size), 4, 0x10); /* less than the payload: the payload counts */
+	/* less than the payload: the payload counts */
+	image_patch(&img, BZ_AT(init_size), 4, 0x10);
 	assert_int_equal(load(&img, &k, &err), 0);
 	assert_int_equal(k.end, PREF + BZ_PAYLOAD_BYTES);
 
@@ -364,14 +368,16 @@ static void names_other_formats(void **state)
 		{ 0, "\xfd\x37zXZ\0", 6, "the file is compressed with xz: unpack it with unxz" },
 		{ 0, "\x28\xb5\x2f\xfd", 4,
 			"the file is compressed with zstd: unpack it with unzstd" },
-		{ 0, "\x04\x22\x4d\x18", 4, "the file is compressed with lz4: unpack it with unlz4" },
-		{ 0, "\x02\x21\x4c\x18", 4, "the file is compressed with lz4: unpack it with unlz4" },
+		{ 0, "\x04\x22\x4d\x18", 4,
+			"the file is compressed with lz4: unpack it with unlz4" },
+		{ 0, "\x02\x21\x4c\x18", 4,
+			"the file is compressed with lz4: unpack it with unlz4" },
 		{ 0, "\x89LZO", 4, "the file is compressed with lzop: unpack it with lzop -d" },
 		{ 0, "BZh", 3, "the file is compressed with bzip2: unpack it with bunzip2" },
 		{ 0, "\x5d\0\0", 3, "the file is compressed with lzma: unpack it with unlzma" },
 		{ 0, "MZ", 2,
-			"the file is an EFI program without a Linux setup header: give the vmlinux or "
-			"bzImage that is in it" },
+			"the file is an EFI program without a Linux setup header: give the vmlinux "
+			"or bzImage that is in it" },
 		{ 0, "MZ\0\0zimg", 8, "the file is an EFI zboot image: give a vmlinux or bzImage" },
 		{ 0x38, "ARM\x64", 4,
 			"the file is an arm64 Image: give an x86-64 vmlinux or bzImage" },
@@ -469,12 +475,12 @@ static void places_initrd(void **state)
 	assert_int_equal(rd.gpa, RAM - 8192);
 	assert_int_equal(load_initrd(8193, RAM - 8192, 0x7fffffff, &rd, &err), -ENOMEM);
 	assert_string_equal(err.msg,
-		"initrd: 8193 bytes do not fit between the kernel's end 0xffe000 and 0x1000000 (8192 "
-		"bytes): 1 bytes are missing, give the guest more memory");
+		"initrd: 8193 bytes do not fit between the kernel's end 0xffe000 and 0x1000000 "
+		"(8192 bytes): 1 bytes are missing, give the guest more memory");
 	assert_int_equal(load_initrd(3 * MIB, 15 * MIB, 8 * MIB - 1, &rd, &err), -ENOMEM);
 	assert_string_equal(err.msg,
-		"initrd: 3 MiB do not fit between the kernel's end 0xf00000 and 0x800000 (0 bytes): 3 "
-		"MiB are missing, give the guest more memory");
+		"initrd: 3 MiB do not fit between the kernel's end 0xf00000 and 0x800000 (0 "
+		"bytes): 3 MiB are missing, give the guest more memory");
 	assert_int_equal(load_initrd(0, 4 * MIB, 0x7fffffff, &rd, &err), -EINVAL);
 	assert_string_equal(err.msg, "initrd: the file is empty");
 }
