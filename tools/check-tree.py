@@ -35,10 +35,8 @@ class Tree:
 
     def __init__(self, root):
         self.root = root
-        out = subprocess.run(['git', '-C', root, 'ls-files', '-z', '--cached', '--others',
-                              '--exclude-standard'], capture_output=True, text=True, check=True)
         self.text = {}
-        for path in sorted(filter(None, out.stdout.split('\0'))):
+        for path in list_files(root):
             try:
                 with open(os.path.join(root, path), 'rb') as f:
                     data = f.read()
@@ -48,6 +46,19 @@ class Tree:
                 self.text[path] = data.decode('utf-8', 'surrogateescape')
         self.bare = {p: strip_comments(t) for p, t in self.text.items() if is_c(p)}
         self.src = [p for p in self.bare if p.startswith('src/')]
+
+
+def list_files(root):
+    """What git knows or would take; without git (a tarball) all but builds and hidden folders."""
+    git = subprocess.run(['git', '-C', root, 'ls-files', '-z', '--cached', '--others',
+                          '--exclude-standard'], capture_output=True, text=True)
+    if git.returncode == 0:
+        return sorted(filter(None, git.stdout.split('\0')))
+    paths = []
+    for folder, dirs, files in os.walk(root):
+        dirs[:] = [d for d in dirs if not d.startswith(('.', 'build'))]
+        paths += [os.path.relpath(os.path.join(folder, f), root) for f in files]
+    return sorted(paths)
 
 
 def is_c(path):
@@ -305,8 +316,9 @@ def tested(tree):
             yield '%s: no tests/unit/test-%s.c' % (path, own)
 
 
-CHECKS = (spdx, characters, columns, indentation, file_length, function_length, banned, ends_process,
-          unique_stems, listed, names, ioctl, host_pointers, includes, headers_alone, tested)
+CHECKS = (spdx, characters, columns, indentation, file_length, function_length, banned,
+          ends_process, unique_stems, listed, names, ioctl, host_pointers, includes, headers_alone,
+          tested)
 
 
 def main():

@@ -83,14 +83,14 @@ def check_limit(rules):
                     % (len(vcpu), VCPU_RULES_MAX, ' '.join(vcpu)))
 
 
-def main():
+def main(argv=None):
     ap = argparse.ArgumentParser()
     ap.add_argument('--output', required=True)
     ap.add_argument('--depfile')
     ap.add_argument('--root', default='.')
     ap.add_argument('--drop', action='append', default=[])
     ap.add_argument('paths', nargs='+')
-    args = ap.parse_args()
+    args = ap.parse_args(argv)
 
     sources, others = find_sources(args.paths)
     rules = {}

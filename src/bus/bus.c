@@ -21,8 +21,8 @@ int bus_add(struct bus *b, uint64_t base, uint64_t bytes, struct dev *dev, struc
 
 		if (base < r->base + r->bytes && r->base < base + bytes)
 			return volt_err_set(err, EEXIST, "%s range 0x%llx of %s overlaps %s",
-				b->name,
-				(unsigned long long)base, dev->ops->name, r->dev->ops->name);
+				b->name, (unsigned long long)base, dev->ops->name,
+				r->dev->ops->name);
 	}
 	if (b->n_ranges == BUS_RANGES_MAX)
 		return volt_err_set(err, ENOSPC, "more than %d %s ranges", BUS_RANGES_MAX, b->name);

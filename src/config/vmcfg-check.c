@@ -19,12 +19,8 @@ static bool made_of(const char *id, const char *others)
 static void check_rows(const struct vmcfg_section *s, const void *base, const char *where,
 	struct vmcfg_errors *errors)
 {
-	char path[LIMIT_DISK_ID + 64];
-
-	for (size_t i = 0; i < s->n_rows; i++) {
-		snprintf(path, sizeof(path), "%s.%s", where, s->rows[i].key);
-		vmcfg_row_check(&s->rows[i], base, path, errors);
-	}
+	for (size_t i = 0; i < s->n_rows; i++)
+		vmcfg_row_check(&s->rows[i], base, where, errors);
 }
 
 static void check_machine(const struct vm_config *cfg, struct vmcfg_errors *errors)

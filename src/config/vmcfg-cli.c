@@ -60,8 +60,10 @@ static void collect(struct cli *c, size_t index, const char *value)
 		c->action = MAX(c->action, o->action);
 }
 
-static void unknown(struct cli *c, const char *arg)
+/* argv[at]; the word behind it, if it is no flag, is taken for its value and not reported too. */
+static void unknown(struct cli *c, char **argv, int at)
 {
+	const char *arg = argv[at];
 	_cleanup_free_ char *name = strndup(arg, strcspn(arg, "="));
 	const char *near = name && strncmp(name, "--", 2) == 0 ? vmcfg_option_guess(name + 2) : NULL;
 
@@ -69,6 +71,9 @@ static void unknown(struct cli *c, const char *arg)
 		vmcfg_error(c->errors, name, "unknown option (did you mean --%s?)", near);
 	else
 		vmcfg_error(c->errors, name ? name : arg, "unknown option; --help lists all");
+	optind = at + 1;
+	if (!strchr(arg, '=') && argv[optind] && argv[optind][0] != '-')
+		optind++;
 }
 
 /* What getopt_long() made of argv[at]; optind is behind it. */
@@ -84,13 +89,12 @@ static void take(struct cli *c, char **argv, int at, int code)
 		return;
 	}
 	if (index < 0 || strncmp(arg, "--", 2) != 0) {
-		unknown(c, arg);
-		optind = at + 1;
+		unknown(c, argv, at);
 		return;
 	}
 	o = &vmcfg_option_table[index];
 	if (strcspn(arg + 2, "=") != strlen(o->name)) { /* an abbreviation */
-		unknown(c, arg);
+		unknown(c, argv, at);
 	} else if (code == '?') {
 		vmcfg_error(c->errors, flag(o, path), "takes no value");
 	} else if (code == ':') {

@@ -55,8 +55,8 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		"volt-vm(5); flags override it, and --disk adds to it",
 		VMCFG_GROUP_PROCESS, VMCFG_FILE },
 	{ "no-api", NULL,
-		"no API socket; needs --config-file. This version has none\n"
-		"yet, so that nothing changes without it",
+		"no API socket; needs --config-file (this version has no\n"
+		"API socket in either case)",
 		VMCFG_GROUP_PROCESS, VMCFG_NO_API },
 	{ "id", "ID", "name of the VM in the log (default anonymous-instance)", VMCFG_GROUP_PROCESS,
 		ROW("instance", "id") },

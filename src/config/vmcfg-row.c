@@ -318,7 +318,7 @@ bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *tex
 	}
 	vmcfg_row_accepts(row, accepts, sizeof(accepts));
 	vmcfg_error(errors, path, "must be %s%s, not '%.40s'", accepts,
-		row->type == VMCFG_MIB ? " (MiB), or a size such as 512M or 2G" : "", text);
+		row->type == VMCFG_MIB ? " of MiB, or a size in whole MiB such as 512M or 2G" : "", text);
 	return false;
 }
 
@@ -347,11 +347,11 @@ json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base)
 	}
 }
 
-void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *path,
+void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *where,
 	struct vmcfg_errors *errors)
 {
 	uint64_t v = load(row, base);
-	char accepts[128];
+	char accepts[128], path[LIMIT_DISK_ID + 64];
 	bool ok;
 
 	if (vmcfg_row_absent(row, base) || row->type == VMCFG_BOOL || row->type == VMCFG_NOT)
@@ -364,6 +364,7 @@ void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *
 		ok = ok && *(const uint64_t *)const_field_of(row, base) % scale_of(row) == 0;
 	if (ok)
 		return;
+	snprintf(path, sizeof(path), "%s.%s", where, row->key);
 	vmcfg_row_accepts(row, accepts, sizeof(accepts));
 	vmcfg_error(errors, path, "must be %s", accepts);
 }

@@ -26,8 +26,8 @@ json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base);
 /* True for an absent string and for a feature that is not supported. */
 bool vmcfg_row_absent(const struct vmcfg_row *row, const void *base);
 
-/* Reports a stored value outside the row's range. */
-void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *path,
+/* Reports a stored value outside the row's range, at "where.key". */
+void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *where,
 	struct vmcfg_errors *errors);
 
 /* "a whole number from 1 to 32": what the row accepts. */

@@ -54,7 +54,10 @@ int sandbox_landlock(const struct sandbox_path *paths, size_t n_paths, struct vo
  */
 int sandbox_sigsys_init(int logfd, void (*restore)(void), struct volt_err *err);
 
-/* Puts the calling thread, and threads it creates later, under the filter of `thread`. */
+/*
+ * Puts the calling thread, and threads it creates later, under the filter of `thread`, and unblocks
+ * SIGSYS in it: leave it so, or a refused call ends the process without a report.
+ */
 int sandbox_seccomp(enum sandbox_thread thread, struct volt_err *err);
 
 #endif

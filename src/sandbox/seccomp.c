@@ -132,7 +132,15 @@ int sandbox_seccomp(enum sandbox_thread thread, struct volt_err *err)
 		.len = p->n_insns,
 		.filter = (struct sock_filter *)(uintptr_t)p->insns, /* the kernel only reads it */
 	};
+	sigset_t sigsys;
+	int r;
 
+	/* A trap whose signal is blocked would kill without a report. */
+	sigemptyset(&sigsys);
+	sigaddset(&sigsys, SIGSYS);
+	r = pthread_sigmask(SIG_UNBLOCK, &sigsys, NULL);
+	if (r != 0)
+		return volt_err_set(err, r, "unblock SIGSYS: %m");
 	/* Without TSYNC: the other kind of thread has another filter. */
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
 		return volt_err_set(err, errno, "install the filter of system calls: %m");

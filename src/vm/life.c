@@ -80,6 +80,7 @@ static void on_timer(struct loop_src *src, uint32_t events)
 
 int life_init(struct life *l, struct vm *vm, struct volt_err *err)
 {
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t set;
 	int r;
 
@@ -99,9 +100,9 @@ int life_init(struct life *l, struct vm *vm, struct volt_err *err)
 	if (r)
 		return volt_err_set(err, r, "block signals: %m");
 	/* A reader that is gone and a terminal that is not ours are errors of a call, not our end. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGTTIN, SIG_IGN);
-	signal(SIGTTOU, SIG_IGN);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGTTIN, &ignore, NULL);
+	sigaction(SIGTTOU, &ignore, NULL);
 	l->signalfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l->signalfd < 0)
 		return volt_err_set(err, errno, "signalfd: %m");

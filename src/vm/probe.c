@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
+#include "cpuid.h"
 #include "kvm.h"
 
 int probe_capabilities(int kvmfd, struct volt_err *err)
@@ -98,13 +99,12 @@ struct probe {
 	uint8_t *mem;
 	struct kvm_run *run;
 	size_t run_bytes;
-	_Alignas(struct kvm_cpuid2) uint8_t
-		cpuid[sizeof(struct kvm_cpuid2) + 100 * sizeof(struct kvm_cpuid_entry2)];
+	struct cpuid cpuid;
 };
 
 static int set_up(int kvmfd, struct probe *p)
 {
-	struct kvm_cpuid2 *cpuid = (struct kvm_cpuid2 *)p->cpuid;
+	struct kvm_cpuid2 *cpuid = (struct kvm_cpuid2 *)(void *)&p->cpuid;
 	struct kvm_regs regs = { .rip = CODE, .rflags = 2 };
 	struct kvm_userspace_memory_region region = { .memory_size = BYTES };
 	struct kvm_sregs sregs;
@@ -131,7 +131,7 @@ static int set_up(int kvmfd, struct probe *p)
 	p->run = kvm_map_run(p->vcpufd, p->run_bytes);
 	if (!p->run)
 		return -errno;
-	cpuid->nent = 100;
+	cpuid->nent = CPUID_ENTRIES_MAX;
 	r = kvm_get_supported_cpuid(kvmfd, cpuid);
 	if (r == 0)
 		r = kvm_set_cpuid2(p->vcpufd, cpuid);

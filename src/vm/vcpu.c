@@ -111,7 +111,7 @@ void vcpu_stop(struct vcpu *v)
 	if (!v->started)
 		return;
 	atomic_store_explicit(&v->stop, true, memory_order_release);
-	/* #syscalls loop: tgkill getpid gettid */
+	/* #syscalls loop: tgkill getpid gettid rt_sigprocmask */
 	pthread_kill(v->thread, SIGRTMIN);
 	pthread_join(v->thread, NULL);
 	v->started = false;

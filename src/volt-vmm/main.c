@@ -99,8 +99,10 @@ static int run(const struct vm_config *cfg, struct resources *res, struct timeli
 	struct volt_err err = { 0 };
 	int r, status;
 
-	if (!vm)
-		return volt_err_set(&err, ENOMEM, "%m"), fail(&err, res);
+	if (!vm) {
+		volt_err_set(&err, ENOMEM, "%m");
+		return fail(&err, res);
+	}
 	r = vm_open(vm, cfg, timeline, &err);
 	if (r == 0)
 		r = confine(cfg, res, &err);

@@ -127,8 +127,10 @@ static int check_load(const struct elf *e, unsigned i, const struct gmem *m, str
 			"ELF segment %u at 0x%llx (%s) does not fit in %s of guest memory%s", i,
 			(unsigned long long)p->p_paddr, imgfile_size_text(p->p_memsz, size),
 			imgfile_size_text(low_end, ram),
-			low_end < LAYOUT_GAP_START ? ": give the guest more memory" :
-						     " below the MMIO gap");
+			p->p_memsz <= LAYOUT_GAP_START &&
+					p->p_paddr <= LAYOUT_GAP_START - p->p_memsz ?
+				": give the guest more memory" :
+				", nor below the MMIO gap of any guest");
 	for (unsigned j = 0; j < i; j++) {
 		const Elf64_Phdr *q = &e->segments[j];
 
