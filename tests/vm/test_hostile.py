@@ -23,7 +23,7 @@ def _noise(seed):
     g.expect(len(g.err()) < 30000, f"{len(g.err())} bytes of log")
 
 
-for SEED in (1, 2, 3, 4711, 987654321):
+for SEED in (1, 4711):
     vt.test(f"register noise, seed {SEED}", timeout=80)(lambda seed=SEED: _noise(seed))
 vt.test("register noise, a seed of today", timeout=80)(
     lambda: (print(seed := int(time.time())), _noise(seed)))
@@ -31,7 +31,7 @@ vt.test("register noise, a seed of today", timeout=80)(
 
 @vt.test("a storm leaves file descriptors, threads and memory as they were", timeout=120)
 def _():
-    g = guest("storm", disks=[disk() + ",io=uring"], cmdline="rounds=400")
+    g = guest("storm", disks=[disk() + ",io=uring"], cmdline="rounds=150")
     g.wait_for("round 8\n")
     fds, threads, rss = g.fds(), sorted(g.threads()), _rss(g.pid)
     while True:
