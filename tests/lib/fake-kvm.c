@@ -2,12 +2,16 @@
 /* See fake-kvm.h. */
 #include "fake-kvm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kvm.h"
+
+#define FAKE_KVM_VCPU (FAKE_KVM_FD + 2)
 
 struct fake_kvm fake_kvm;
 
@@ -56,7 +60,11 @@ int kvm_get_vcpu_mmap_size(int kvmfd)
 int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid)
 {
 	(void)kvmfd;
-	cpuid->nent = 0;
+	if (cpuid->nent < 2)
+		return -E2BIG;
+	cpuid->nent = 2;
+	cpuid->entries[0] = (struct kvm_cpuid_entry2){ .function = 0, .eax = 1 };
+	cpuid->entries[1] = (struct kvm_cpuid_entry2){ .function = 1 };
 	return 0;
 }
 
@@ -120,13 +128,15 @@ int kvm_signal_msi(int vmfd, const struct kvm_msi *msi)
 int kvm_create_vcpu(int vmfd, unsigned id)
 {
 	fake_kvm.n_vcpus++;
-	return vmfd + 1 + (int)id;
+	assert(vmfd == FAKE_KVM_FD + 1);
+	return FAKE_KVM_VCPU + (int)id;
 }
 
 struct kvm_run *kvm_map_run(int vcpufd, size_t bytes)
 {
-	(void)vcpufd;
-	return calloc(1, bytes);
+	unsigned index = (unsigned)(vcpufd - FAKE_KVM_VCPU);
+
+	return index < FAKE_KVM_MAX ? fake_kvm.runs[index] = calloc(1, bytes) : NULL;
 }
 
 void kvm_unmap_run(struct kvm_run *run, size_t bytes)
@@ -137,7 +147,12 @@ void kvm_unmap_run(struct kvm_run *run, size_t bytes)
 
 int kvm_run(int vcpufd)
 {
-	(void)vcpufd;
+	unsigned index = (unsigned)(vcpufd - FAKE_KVM_VCPU);
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	if (fake_kvm.run)
+		return fake_kvm.run(index, fake_kvm.runs[index]);
+	nanosleep(&moment, NULL);
 	return -EINTR;
 }
 
