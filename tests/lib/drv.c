@@ -212,13 +212,13 @@ bool drv_used(struct drv *d, unsigned q, uint32_t *ret_id, uint32_t *ret_len)
 
 static int dispatch(struct loop *l, int timeout_ms)
 {
-	struct epoll_event ev;
-	int n = epoll_wait(l->epollfd, &ev, 1, timeout_ms);
+	struct epoll_event ev[8];
+	int n = epoll_wait(l->epollfd, ev, 8, timeout_ms);
 
-	if (n > 0) {
-		struct loop_src *src = ev.data.ptr;
+	for (int i = 0; i < n; i++) {
+		struct loop_src *src = ev[i].data.ptr;
 
-		src->fn(src, ev.events);
+		src->fn(src, ev[i].events);
 	}
 	return n;
 }
