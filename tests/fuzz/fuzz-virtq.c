@@ -57,8 +57,8 @@ static uint8_t take(struct input *in)
 /* Four bytes describe a descriptor; most values give one that is all right. */
 static void put_desc(struct input *in, unsigned table, unsigned i, unsigned entries)
 {
-	static const uint32_t lens[] = { 16, 1, 512, 64, 32, 0, 48, 16 * ENTRIES, 24, 4096, 16 * 257,
-		0xffffffff };
+	static const uint32_t lens[] = { 16, 1, 512, 64, 32, 0, 48, 16 * ENTRIES, 24, 4096,
+		16 * 257, 0xffffffff };
 	uint8_t f = take(in), n = take(in), l = take(in), a = take(in);
 	uint32_t len = lens[l % ARRAY_SIZE(lens)];
 	uint16_t flags = f & 3;
@@ -79,7 +79,8 @@ static void put_desc(struct input *in, unsigned table, unsigned i, unsigned entr
 	num_put_le64(ram + table + 16 * i, gpa);
 	num_put_le32(ram + table + 16 * i + 8, len);
 	num_put_le16(ram + table + 16 * i + 12, flags);
-	num_put_le16(ram + table + 16 * i + 14, (uint16_t)(n < 0xc0 ? (i + 1) % entries : n - 0xc0u));
+	num_put_le16(
+		ram + table + 16 * i + 14, (uint16_t)(n < 0xc0 ? (i + 1) % entries : n - 0xc0u));
 }
 
 static bool inside(uint64_t gpa, uint64_t len)
@@ -87,7 +88,8 @@ static bool inside(uint64_t gpa, uint64_t len)
 	return gpa <= RAM && len <= RAM - gpa;
 }
 
-static int check_table(const struct virtq *q, uint64_t gpa, uint32_t len, uint16_t flags, bool nested)
+static int check_table(
+	const struct virtq *q, uint64_t gpa, uint32_t len, uint16_t flags, bool nested)
 {
 	if (!q->indirect || nested || (flags & 1) || len == 0 || len % 16 != 0 || len > 16 * 256)
 		return -EBADMSG;
@@ -197,7 +199,8 @@ static void check_slice(const struct virtq_chain *c, enum virtq_dir dir, uint64_
 		for (uint64_t b = 0; b < seg[i].iov_len && at < off + len; b++, at++) {
 			if (at < off)
 				continue;
-			MUST((uint8_t *)part[k].iov_base + in_part == (uint8_t *)seg[i].iov_base + b);
+			MUST((uint8_t *)part[k].iov_base + in_part ==
+				(uint8_t *)seg[i].iov_base + b);
 			if (++in_part == part[k].iov_len) {
 				k++;
 				in_part = 0;

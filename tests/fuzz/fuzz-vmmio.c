@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The MMIO transport with a disk behind it, through sequences of register accesses, driver actions and
- * broken rings. The device lives from one input to the next and is only reset in between, as a guest
- * would do it. Oracles: the invariants of check(), pages without access around guest memory, and, for
- * requests of a driver that behaves, a copy of the disk that knows every answer. The input begins with
- * a sound start most of the time.
+ * The MMIO transport with a disk behind it, through sequences of register accesses, driver actions
+ * and broken rings. The device lives from one input to the next and is only reset in between, as a
+ * guest would do it. Oracles: the invariants of check(), pages without access around guest memory,
+ * and, for requests of a driver that behaves, a copy of the disk that knows every answer. The input
+ * begins with a sound start most of the time.
  */
 #include <linux/virtio_blk.h>
 #include <linux/virtio_mmio.h>

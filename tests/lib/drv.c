@@ -168,7 +168,8 @@ uint16_t drv_add(struct drv *d, unsigned q, const struct drv_buf *bufs, unsigned
 		unsigned i = (head + k) % dq->size;
 
 		drv_desc(d, dq->desc, i, bufs[k].gpa, bufs[k].len,
-			(bufs[k].in ? DRV_WRITE : 0) | (k + 1 < n ? DRV_NEXT : 0), (i + 1) % dq->size);
+			(bufs[k].in ? DRV_WRITE : 0) | (k + 1 < n ? DRV_NEXT : 0),
+			(i + 1) % dq->size);
 	}
 	dq->next_desc = (uint16_t)((head + n) % dq->size);
 	drv_publish(d, q, head);
