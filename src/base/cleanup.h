@@ -17,12 +17,16 @@
 #define _cleanup_free_	_cleanup_(cleanup_freep)
 #define _cleanup_fclose_ _cleanup_(cleanup_fclosep)
 
-/* Closes an fd (negative: nothing) and keeps errno. Returns -1, so that "fd = fd_close(fd)" reads well. */
+/*
+ * Closes an fd (negative: nothing) and keeps errno. Returns -1, so that "fd = fd_close(fd)" reads
+ * well.
+ */
 static inline int fd_close(int fd)
 {
 	if (fd >= 0) {
 		int saved = errno;
 
+		/* #syscalls loop: close */
 		close(fd);
 		errno = saved;
 	}

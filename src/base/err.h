@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The error object: a code and a chain of context, "outer: inner: cause". It is owned by the caller,
- * never allocates, and works after the sandbox is on. Functions on cold paths take one as their last
- * parameter; hot paths return a bare -errno and count. Any thread, one object per thread.
+ * The error object: a code and a chain of context, "outer: inner: cause". It is owned by the
+ * caller, never allocates, and works after the sandbox is on. Functions on cold paths take one as
+ * their last parameter; hot paths return a bare -errno and count. Any thread, one object per
+ * thread.
  */
 #ifndef VOLT_ERR_H
 #define VOLT_ERR_H

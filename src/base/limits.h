@@ -3,7 +3,7 @@
 #ifndef VOLT_LIMITS_H
 #define VOLT_LIMITS_H
 
-#define LIMIT_VCPUS	   32	   /* Firecracker's; APIC ids and CPUID topology are laid out for it */
+#define LIMIT_VCPUS	   32	   /* Firecracker's; APIC ids and CPUID topology are made for it */
 #define LIMIT_MEM_MIB	   1048576 /* 1 TiB: the identity of RAM and 64-bit MMIO below 2^40 */
 #define LIMIT_DISKS	   17	   /* GSIs 5..22, one is kept for virtio-rng */
 #define LIMIT_VIRTIO	   18	   /* GSIs 5..22 (LAYOUT_GSI_VIRTIO up to below LAYOUT_GSI_GED) */

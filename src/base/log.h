@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log: one line per event, written with a single write(2), so that lines of several threads do not
- * mix and the log works after the sandbox is on. The line has Firecracker's form:
+ * The log: one line per event, written with a single write(2), so that lines of several threads do
+ * not mix and the log works after the sandbox is on. The line has Firecracker's form:
  *
  *	2026-11-21T13:00:00.123456789 [ID:THREAD:LEVEL:FILE:LINE] message
  *

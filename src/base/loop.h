@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The event loop: epoll over sources that are embedded in their owners. All functions belong to the
- * loop's thread, but for loop_add() and loop_del() before loop_run(). A source may be removed, and its
- * owner freed, from any callback, its own included: events that were already fetched for it are
+ * loop's thread, but for loop_add() and loop_del() before loop_run(). A source may be removed, and
+ * its owner freed, from any callback, its own included: events that were already fetched for it are
  * dropped. A timer is a source over a timerfd.
  */
 #ifndef VOLT_LOOP_H

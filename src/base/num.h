@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Strict number parsing and checked narrowing. Nothing is skipped, guessed or truncated: a string is
- * a number as a whole or it is an error. Any thread; no state.
+ * Strict number parsing and checked narrowing. Nothing is skipped, guessed or truncated: a string
+ * is a number as a whole or it is an error. Any thread; no state.
  */
 #ifndef VOLT_NUM_H
 #define VOLT_NUM_H
@@ -14,8 +14,8 @@
 int num_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 
 /*
- * A size with an optional suffix K, M, G or T (powers of 1024, either case, "iB" allowed), in units of
- * `unit` bytes when there is no suffix; ret_bytes in bytes. -EINVAL, -ERANGE on overflow.
+ * A size with an optional suffix K, M, G or T (powers of 1024, either case, "iB" allowed), in units
+ * of `unit` bytes when there is no suffix; ret_bytes in bytes. -EINVAL, -ERANGE on overflow.
  */
 int num_parse_size(const char *s, uint64_t unit, uint64_t *ret_bytes);
 

@@ -20,8 +20,9 @@ int bus_add(struct bus *b, uint64_t base, uint64_t bytes, struct dev *dev, struc
 		const struct bus_range *r = &b->ranges[i];
 
 		if (base < r->base + r->bytes && r->base < base + bytes)
-			return volt_err_set(err, EEXIST, "%s range 0x%llx of %s overlaps %s", b->name,
-				(unsigned long long)base, dev->ops->name, r->dev->ops->name);
+			return volt_err_set(err, EEXIST, "%s range 0x%llx of %s overlaps %s",
+				b->name, (unsigned long long)base, dev->ops->name,
+				r->dev->ops->name);
 	}
 	if (b->n_ranges == BUS_RANGES_MAX)
 		return volt_err_set(err, ENOSPC, "more than %d %s ranges", BUS_RANGES_MAX, b->name);
@@ -47,6 +48,9 @@ static const struct bus_range *find(const struct bus *b, uint64_t addr, unsigned
 {
 	size_t lo = 0, hi = b->n_ranges;
 
+	/* KVM splits an access that crosses a page: its parts have any length. */
+	if (!IS_POW2(len) || len > 8)
+		return NULL;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 		const struct bus_range *r = &b->ranges[mid];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which device answers at an address: one bus for ports, one for MMIO. Ranges are added while the VM
- * is built; from bus_freeze() on the table is sorted, constant and read without a lock by all vCPU
- * threads.
+ * Which device answers at an address: one bus for ports, one for MMIO. Ranges are added while the
+ * VM is built; from bus_freeze() on the table is sorted, constant and read without a lock by all
+ * vCPU threads.
  */
 #ifndef VOLT_BUS_H
 #define VOLT_BUS_H
@@ -37,8 +37,8 @@ int bus_add(struct bus *b, uint64_t base, uint64_t bytes, struct dev *dev, struc
 void bus_freeze(struct bus *b);
 
 /*
- * vCPU threads. An access that nobody claims, or that crosses the end of its range, reads as all ones
- * (what an ISA bus without a device gives) and ignores a write. len is 1, 2, 4 or 8.
+ * vCPU threads. An access that nobody claims, or that crosses the end of its range, reads as all
+ * ones (what an ISA bus without a device gives) and ignores a write. len is 1, 2, 4 or 8.
  */
 void bus_read(struct bus *b, uint64_t addr, void *data, unsigned len);
 void bus_write(struct bus *b, uint64_t addr, const void *data, unsigned len);

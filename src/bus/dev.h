@@ -4,9 +4,9 @@
  * itself by container_of.
  *
  * Threads: read and write are called on a vCPU thread. The bus takes dev->lock around them, unless
- * the ops say that the device takes it itself (the virtio transport, whose interrupt status must not
- * wait behind a disk read). Callbacks on the loop thread take dev->lock too. Lock order: a device's
- * lock, then the IOAPIC's. A device never takes another device's lock.
+ * the ops say that the device takes it itself (the virtio transport, whose interrupt status must
+ * not wait behind a disk read). Callbacks on the loop thread take dev->lock too. Lock order: a
+ * device's lock, then the IOAPIC's. A device never takes another device's lock.
  */
 #ifndef VOLT_DEV_H
 #define VOLT_DEV_H

@@ -25,7 +25,10 @@
 #define RTE_MASKED	  (UINT64_C(1) << 16)
 #define RTE_READ_ONLY	  (RTE_DELIVERY_BUSY | RTE_REMOTE_IRR)
 
-/* The MSI that redirection entry e stands for (Intel SDM 3A, 11.11; bits 51:48 as KVM and Linux use them). */
+/*
+ * The MSI that redirection entry e stands for (Intel SDM 3A, 11.11; bits 51:48 as KVM and Linux use
+ * them).
+ */
 static struct kvm_msi msi_of(uint64_t e)
 {
 	uint32_t dest = (uint32_t)(e >> 56) & 0xff;
@@ -91,7 +94,8 @@ static void write_index(struct ioapic *a, uint32_t v)
 	if (a->select % 2)
 		*e = (*e & UINT32_MAX) | (uint64_t)v << 32;
 	else
-		*e = (*e & (~(uint64_t)UINT32_MAX | RTE_READ_ONLY)) | (v & ~(uint32_t)RTE_READ_ONLY);
+		*e = (*e & (~(uint64_t)UINT32_MAX | RTE_READ_ONLY)) |
+			(v & ~(uint32_t)RTE_READ_ONLY);
 	if (!(*e & RTE_LEVEL))
 		*e &= ~RTE_REMOTE_IRR;
 	deliver(a, pin);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The I/O APIC (Intel 82093AA) in user space: KVM keeps the local APICs (split irqchip), we keep the
- * redirection table and deliver a raised line as an MSI with KVM_SIGNAL_MSI. So there is no GSI
+ * The I/O APIC (Intel 82093AA) in user space: KVM keeps the local APICs (split irqchip), we keep
+ * the redirection table and deliver a raised line as an MSI with KVM_SIGNAL_MSI. So there is no GSI
  * routing to update when the guest masks a pin, an injection has happened when the call returns (no
  * deferred irqfd work, which a snapshot would have to wait for), and the state to save is the plain
  * struct below. See docs/adr/0003-split-irqchip.md.

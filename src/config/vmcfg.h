@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration of one VM. It is put together from the command line and Firecracker's JSON file,
- * checked as a whole, and constant from then on: nothing is opened and no KVM call is made before it
- * is complete. All mistakes are reported together, each with the path of its field.
+ * The configuration of one VM. It is put together from the command line and Firecracker's JSON
+ * file, checked as a whole, and constant from then on: nothing is opened and no KVM call is made
+ * before it is complete. All mistakes are reported together, each with the path of its field.
  *
  *	vmcfg_defaults() -> vmcfg_json() and vmcfg_cli() -> vmcfg_check() -> const struct vm_config *
  *
@@ -20,6 +20,11 @@
 
 enum disk_io { DISK_IO_SYNC, DISK_IO_URING };
 enum disk_cache { DISK_CACHE_WRITEBACK, DISK_CACHE_UNSAFE };
+enum boot_protocol {
+	BOOT_PROTOCOL_AUTO, /* PVH if the kernel has it, else Linux's 64-bit entry */
+	BOOT_PROTOCOL_PVH,
+	BOOT_PROTOCOL_LINUX,
+};
 enum console_mode {
 	CONSOLE_AUTO, /* stdio; raw when stdin is a terminal */
 	CONSOLE_OFF,  /* no output, no input */
@@ -41,22 +46,26 @@ struct vm_config {
 	char *id; /* 1..64 of [A-Za-z0-9-]; default "anonymous-instance" */
 
 	char *kernel_path, *initrd_path; /* initrd_path may be NULL */
-	char *cmdline;			 /* what the user gave, or the default; before devices are added */
+	char *cmdline; /* as given, or a default; before devices are added; printable ASCII */
 
 	unsigned vcpus; /* 1..LIMIT_VCPUS */
 	bool smt;	/* two threads a core; vcpus is 1 or even */
-	uint64_t mem_bytes;
+	uint64_t mem_bytes; /* whole MiB, 1..LIMIT_MEM_MIB */
 
 	struct disk_config disks[LIMIT_DISKS]; /* the root disk first */
 	size_t n_disks;
-	bool entropy; /* virtio-rng; the human flags have it on, a Firecracker file only with "entropy" */
+	bool entropy; /* virtio-rng; on for flags, in a document only with "entropy" */
 
 	enum console_mode console;
 	char *console_path;
 
 	bool boot_timer;
-	uint64_t start_time_us;	    /* CLOCK_MONOTONIC of whoever started us, 0: unknown */
-	uint64_t shutdown_timeout_ms; /* from SIGTERM to the kill */
+	uint64_t shutdown_timeout_ms; /* from SIGTERM to the kill, > 0 */
+
+	/* Facts of this launch, not of the VM: they are not dumped. 0: unknown. */
+	uint64_t start_time_us;	     /* CLOCK_MONOTONIC when we were started */
+	uint64_t start_time_cpu_us;  /* CPU time of this process at that moment */
+	uint64_t parent_cpu_time_us; /* CPU time of its parent (a jailer) */
 
 	struct {
 		char *path; /* NULL: stderr */
@@ -68,6 +77,11 @@ struct vm_config {
 
 	bool no_seccomp, no_landlock;
 	bool no_acpi; /* MP table only */
+	enum boot_protocol boot_protocol;
+	bool timeline; /* the boot's time stamps are printed at the end */
+
+	/* Something could not be read, and was reported: an absent value proves nothing. */
+	bool partial;
 };
 
 /* What the command line asks for besides the configuration. */
@@ -81,34 +95,54 @@ struct vmcfg_errors {
 	char *text[VMCFG_ERRORS_MAX];
 };
 
-/* "path: message"; never fails (an allocation failure is itself counted as an error). */
+/*
+ * "path: message"; control characters are replaced, so that an error is always one line. Never
+ * fails (what cannot be allocated is only counted).
+ */
 void vmcfg_error(struct vmcfg_errors *e, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void vmcfg_errors_print(const struct vmcfg_errors *e, FILE *out);
 void vmcfg_errors_done(struct vmcfg_errors *e);
 
+/*
+ * The defaults of the flags. The command line and the disks' ids are filled in by vmcfg_cli() and
+ * vmcfg_json(), because their defaults depend on what else is there.
+ */
 void vmcfg_defaults(struct vm_config *cfg);
 void vmcfg_done(struct vm_config *cfg);
 
 /*
  * Reads argv (getopt_long; a --config-file in it is read first, so that flags override the file).
- * Every mistake goes to errors; the configuration is usable only if there is none.
+ * Every mistake goes to errors; the configuration is usable only if there is none. With --help or
+ * --version nothing else is looked at, and there is no error.
  */
 void vmcfg_cli(struct vm_config *cfg, int argc, char **argv, enum vmcfg_action *ret_action,
 	struct vmcfg_errors *errors);
 
-/* Firecracker's configuration document; `name` stands for the file in messages. */
+/*
+ * Firecracker's configuration document, volt-vm(5), over what cfg has already; drives are added.
+ * `name` stands for the file in messages. Absent keys get Firecracker's defaults: no entropy
+ * device, drives without FLUSH.
+ */
 void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char *name,
 	struct vmcfg_errors *errors);
 
 /*
- * The meaning: ranges, conflicts, duplicates; then, without keeping anything open, that the named files
- * exist, are readable (writable) and of a possible kind and size.
+ * The meaning: first ranges, conflicts and duplicates; then, without keeping anything open or
+ * creating anything, that the named files exist, are readable (writable) and of a possible kind
+ * and size. May follow a vmcfg_cli() that had errors: what that could not read is not reported
+ * again.
  */
-void vmcfg_check(struct vm_config *cfg, struct vmcfg_errors *errors);
+void vmcfg_check(const struct vm_config *cfg, struct vmcfg_errors *errors);
+void vmcfg_check_values(const struct vm_config *cfg, struct vmcfg_errors *errors);
+void vmcfg_check_files(const struct vm_config *cfg, struct vmcfg_errors *errors);
 
-/* The whole configuration as a document that vmcfg_json() reads back to the same configuration. */
+/*
+ * The whole configuration as a document that vmcfg_json() reads back to the same configuration.
+ * 0, -ENOMEM or -EIO.
+ */
 int vmcfg_dump(const struct vm_config *cfg, FILE *out);
 
+/* The text of --help. */
 void vmcfg_usage(FILE *out);
 
 #endif

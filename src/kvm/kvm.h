@@ -2,8 +2,9 @@
 /*
  * KVM, one C function per ioctl, and the only place that says ioctl on a KVM descriptor
  * (Documentation/virt/kvm/api.rst). It is the seam of the tests: fake-kvm.c links in its place.
- * Functions return a value >= 0 or -errno; none logs, allocates or retries, but for kvm_create_vm(),
- * which retries EINTR. Any thread, but vCPU ioctls belong to the thread that runs the vCPU.
+ * Functions return a value >= 0 or -errno; none logs, allocates or retries, but for
+ * kvm_create_vm(), which retries EINTR. Any thread, but vCPU ioctls belong to the thread that runs
+ * the vCPU.
  */
 #ifndef VOLT_KVM_H
 #define VOLT_KVM_H

@@ -59,11 +59,20 @@
 #define LAYOUT_PORT_I8042_COMMAND 0x64
 #define LAYOUT_PORT_SERIAL	  0x3f8
 #define LAYOUT_PORT_PVPANIC	  0x505
-#define LAYOUT_PORT_ACPI	  0x600 /* sleep control, sleep status, reset: dev/acpi-pm.h */
-#define LAYOUT_PORT_SLEEP_CONTROL 0x600
-#define LAYOUT_PORT_SLEEP_STATUS  0x601
+
+/* ACPI's fixed registers of a machine without the PM blocks (ACPI 6.5, 4.8.3.7): one byte each. */
+#define LAYOUT_PORT_ACPI	  0x600
+#define LAYOUT_PORT_ACPI_BYTES	  3
+#define LAYOUT_PORT_SLEEP_CONTROL 0x600 /* bits 4:2 SLP_TYP, bit 5 SLP_EN */
+#define LAYOUT_PORT_SLEEP_STATUS  0x601 /* bit 7 WAK_STS */
 #define LAYOUT_PORT_RESET	  0x602
-#define LAYOUT_RESET_VALUE	  0xb1
-#define LAYOUT_SLEEP_S5		  5
+#define LAYOUT_RESET_VALUE	  0xb1 /* what the guest writes to LAYOUT_PORT_RESET */
+#define LAYOUT_SLEEP_S5		  5    /* SLP_TYP of soft off */
+
+/* Where a virtio-mmio device is: one window, one line. */
+struct layout_slot {
+	uint64_t base;
+	unsigned gsi;
+};
 
 #endif

@@ -21,7 +21,8 @@ static void parses_whole_numbers(void **state)
 
 static void refuses_everything_else(void **state)
 {
-	static const char *const bad[] = { "", " 1", "1 ", "+1", "-1", "1x", "0x", "x1", "1.0", "1e3" };
+	static const char *const bad[] = { "", " 1", "1 ", "+1", "-1", "1x", "0x", "x1", "1.0",
+		"1e3" };
 	uint64_t v = 77;
 
 	(void)state;

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Disk back ends: bytes of a regular file or a block device. Two implementations behind one table:
+ * disk-sync.c does a request within disk_submit(), disk-uring.c hands it to the kernel and reports
+ * later. Loop thread, also disk_create() and disk_destroy().
+ *
+ *	disk_submit() x n  -->  disk_commit()  -->  done() on the loop thread
+ *
+ * A request is done as a whole or not at all: short reads and writes are continued.
+ */
+#ifndef VOLT_DISK_H
+#define VOLT_DISK_H
+
+#include <stdbool.h>
+#include <sys/uio.h>
+
+#include "err.h"
+
+struct loop;
+
+enum disk_op {
+	DISK_READ,
+	DISK_WRITE,
+	DISK_FLUSH,	   /* all completed writes are on stable storage */
+	DISK_DISCARD,	   /* a hint: the range may read as anything */
+	DISK_WRITE_ZEROES, /* the range reads as zeros; unmap: and may lose its blocks */
+};
+
+struct disk_req {
+	enum disk_op op;
+	bool unmap;
+	uint64_t offset, bytes; /* inside the disk; bytes is the sum of iov for READ and WRITE */
+	struct iovec *iov;	/* borrowed until done; consumed. READ and WRITE */
+	unsigned n_iov;
+
+	uint64_t progress; /* the back end's: bytes done */
+	unsigned attempt;  /* the back end's: which way of zeroing is tried */
+	struct iovec zeros;
+};
+
+struct disk_result {
+	struct disk_req *req;
+	int result; /* 0 or -errno */
+};
+
+struct disk_params {
+	bool read_only;	   /* fd may be read-only; nothing is written */
+	unsigned in_flight; /* most requests at a time, 1..32768 */
+	/* Requests that disk_submit() left pending are done. Loop thread. May submit and commit. */
+	void (*done)(void *owner, const struct disk_result *results, unsigned n);
+	void *owner;
+};
+
+struct disk;
+
+struct disk_ops {
+	const char *name;
+	int (*submit)(struct disk *d, struct disk_req *req);
+	void (*commit)(struct disk *d);
+	void (*destroy)(struct disk *d);
+};
+
+struct disk {
+	const struct disk_ops *ops;
+	int fd;		/* owned */
+	uint64_t bytes; /* size of the file or device when it was opened */
+	struct disk_params params;
+	void *zeros; /* owned; DISK_ZEROS_BYTES that read as zero */
+};
+
+#define DISK_ZEROS_BYTES (1024 * 1024)
+
+/*
+ * fd is owned by the disk on success. If the kernel refuses io_uring, there is one warning and the
+ * result is a sync disk.
+ */
+int disk_create(bool uring, int fd, struct loop *loop, const struct disk_params *params,
+	struct disk **ret, struct volt_err *err);
+
+/* Waits for what is in flight; done() is not called for it. NULL is allowed. */
+void disk_destroy(struct disk *d);
+
+/* 0 or -errno: done, with this result. -EINPROGRESS: done() will be called after disk_commit(). */
+static inline int disk_submit(struct disk *d, struct disk_req *req)
+{
+	return d->ops->submit(d, req);
+}
+
+/* Starts what was submitted; once per batch. */
+static inline void disk_commit(struct disk *d)
+{
+	d->ops->commit(d);
+}
+
+#endif

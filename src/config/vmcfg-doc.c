@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration document as tables, see vmcfg-doc.h. Only data and its look-up. */
+#include "vmcfg-doc.h"
+
+#include <string.h>
+
+#define VM(member)   offsetof(struct vm_config, member)
+#define DISK(member) offsetof(struct disk_config, member)
+
+#define PATH_LENGTH .min = 1, .max = LIMIT_PATH - 1
+
+const char vmcfg_doc_cmdline_firecracker[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 "
+					     "i8042.noaux i8042.nomux i8042.dumbkbd "
+					     "swiotlb=noforce";
+/* Distribution kernels need modules, people want to see the console. */
+const char vmcfg_doc_cmdline_flags[] = "console=ttyS0 reboot=k panic=1 i8042.noaux i8042.nomux "
+				       "i8042.dumbkbd";
+
+static const char *const cache_names[] = {
+	[DISK_CACHE_WRITEBACK] = "Writeback",
+	[DISK_CACHE_UNSAFE] = "Unsafe",
+	NULL,
+};
+static const char *const io_names[] = {
+	[DISK_IO_SYNC] = "Sync",
+	[DISK_IO_URING] = "Async",
+	NULL,
+};
+static const char *const console_names[] = {
+	[CONSOLE_AUTO] = "Auto",
+	[CONSOLE_OFF] = "Off",
+	[CONSOLE_FILE] = "File",
+	NULL,
+};
+static const char *const boot_protocol_names[] = {
+	[BOOT_PROTOCOL_AUTO] = "Auto",
+	[BOOT_PROTOCOL_PVH] = "PVH",
+	[BOOT_PROTOCOL_LINUX] = "Linux",
+	NULL,
+};
+static const char *const level_names[] = {
+	[LOG_OFF] = "Off",   [LOG_ERROR] = "Error", [LOG_WARN] = "Warn",   [LOG_INFO] = "Info",
+	[LOG_DEBUG] = "Debug", [LOG_TRACE] = "Trace", NULL,
+};
+
+/* Enums are read and written as unsigned. */
+static_assert(sizeof(enum disk_cache) == sizeof(unsigned), "");
+static_assert(sizeof(enum disk_io) == sizeof(unsigned), "");
+static_assert(sizeof(enum boot_protocol) == sizeof(unsigned), "");
+static_assert(sizeof(enum console_mode) == sizeof(unsigned), "");
+static_assert(sizeof(enum log_level) == sizeof(unsigned), "");
+
+static const struct vmcfg_row boot_source[] = {
+	{ "kernel_image_path", VMCFG_STRING, .offset = VM(kernel_path), PATH_LENGTH,
+		.doc = "The kernel: an uncompressed ELF vmlinux or a bzImage." },
+	{ "initrd_path", VMCFG_STRING, .offset = VM(initrd_path), PATH_LENGTH,
+		.doc = "An initial RAM disk." },
+	{ "boot_args", VMCFG_STRING, .offset = VM(cmdline), .min = 0, .max = LIMIT_CMDLINE - 1,
+		.doc = "The kernel command line, printable ASCII. The default is Firecracker's." },
+};
+
+static const struct vmcfg_row drives[] = {
+	{ "drive_id", VMCFG_STRING, .offset = DISK(id), .min = 1, .max = LIMIT_DISK_ID,
+		.doc = "The name of the drive, unique among all; the default is disk0, disk1, "
+		       "and so on. Letters, digits, underscores and hyphens." },
+	{ "path_on_host", VMCFG_STRING, .required = true, .offset = DISK(path), PATH_LENGTH,
+		.doc = "A raw image, whose size is a multiple of 512, or a block device." },
+	{ "is_root_device", VMCFG_BOOL, .offset = DISK(root),
+		.doc = "Makes it the first drive and puts root= on the command line. At most one "
+		       "drive has it." },
+	{ "partuuid", VMCFG_STRING, .offset = DISK(partuuid), .min = 1, .max = 64,
+		.doc = "The root drive is named by this partition UUID." },
+	{ "is_read_only", VMCFG_BOOL, .offset = DISK(read_only),
+		.doc = "The guest cannot write, and the file is opened for reading only." },
+	{ "cache_type", VMCFG_ENUM, .offset = DISK(cache), .def = DISK_CACHE_UNSAFE,
+		.names = cache_names,
+		.doc = "With Unsafe the guest cannot ask for its writes to be on stable storage." },
+	{ "io_engine", VMCFG_ENUM, .offset = DISK(io), .def = DISK_IO_SYNC, .names = io_names,
+		.doc = "Async uses io_uring." },
+	{ "n_queues", VMCFG_UINT, .offset = DISK(n_queues), .min = 0, .max = LIMIT_DISK_QUEUES,
+		.doc = "Request queues; 0 is one for each vCPU, up to the limit. Volt's own." },
+	{ "rate_limiter", VMCFG_NO_OBJECT },
+	{ "socket", VMCFG_NO_OBJECT },
+};
+
+static const struct vmcfg_row machine_config[] = {
+	{ "vcpu_count", VMCFG_UINT, .offset = VM(vcpus), .min = 1, .max = LIMIT_VCPUS, .def = 1,
+		.doc = "The number of vCPUs." },
+	{ "mem_size_mib", VMCFG_MIB, .offset = VM(mem_bytes), .min = 1, .max = LIMIT_MEM_MIB,
+		.scale = MIB, .def = 128, .doc = "Guest memory in MiB." },
+	{ "smt", VMCFG_BOOL, .offset = VM(smt),
+		.doc = "Shows the guest two threads for each core; vcpu_count is 1 or even." },
+	{ "cpu_template", VMCFG_NO_CHOICE },
+	{ "track_dirty_pages", VMCFG_NO_FLAG },
+	{ "huge_pages", VMCFG_NO_CHOICE },
+};
+
+static const struct vmcfg_row entropy[] = {
+	{ "rate_limiter", VMCFG_NO_OBJECT },
+};
+
+static const struct vmcfg_row logger[] = {
+	{ "log_path", VMCFG_STRING, .offset = VM(log.path), PATH_LENGTH,
+		.doc = "A file or FIFO for the log; the default is standard error." },
+	{ "level", VMCFG_LEVEL, .offset = VM(log.level), .def = LOG_INFO, .names = level_names,
+		.doc = "The least important lines that are shown. Letter case does not matter, and "
+		       "Warning is Warn." },
+	{ "show_level", VMCFG_BOOL, .offset = VM(log.show_level),
+		.doc = "Puts the level on each line." },
+	{ "show_log_origin", VMCFG_BOOL, .offset = VM(log.show_origin),
+		.doc = "Puts source file and line on each line." },
+	{ "module", VMCFG_STRING, .offset = VM(log.module), .min = 1, .max = 64,
+		.doc = "Shows only lines from source files whose name starts so." },
+};
+
+static const struct vmcfg_row metrics[] = {
+	{ "metrics_path", VMCFG_STRING, .offset = VM(metrics_path), PATH_LENGTH,
+		.doc = "A file or FIFO for the metrics, one JSON object per line." },
+	{ "emit_id", VMCFG_NO_FLAG },
+	{ "properties", VMCFG_NO_OBJECT },
+};
+
+static const struct vmcfg_row console[] = {
+	{ "mode", VMCFG_ENUM, .offset = VM(console), .def = CONSOLE_AUTO, .names = console_names,
+		.doc = "Auto: standard input and output. Off: none. File: output to path." },
+	{ "path", VMCFG_STRING, .offset = VM(console_path), PATH_LENGTH,
+		.doc = "Where the output goes with mode File." },
+};
+
+static const struct vmcfg_row instance[] = {
+	{ "id", VMCFG_STRING, .offset = VM(id), .min = 1, .max = LIMIT_ID,
+		.def_text = "anonymous-instance",
+		.doc = "The name of the VM in the log. Letters, digits and hyphens." },
+	{ "acpi", VMCFG_NOT, .offset = VM(no_acpi), .def = true,
+		.doc = "Describes the machine by ACPI; without, only by the MP table and the "
+		       "kernel command line." },
+	{ "boot_protocol", VMCFG_ENUM, .offset = VM(boot_protocol), .def = BOOT_PROTOCOL_AUTO,
+		.names = boot_protocol_names,
+		.doc = "How the kernel is entered. Auto: by its PVH entry if it has one, else by its "
+		       "64-bit entry." },
+	{ "timeline", VMCFG_BOOL, .offset = VM(timeline),
+		.doc = "Prints at the end where the time of the boot went." },
+	{ "boot_timer", VMCFG_BOOL, .offset = VM(boot_timer),
+		.doc = "Adds Firecracker's boot timer device." },
+	{ "shutdown_timeout_s", VMCFG_U64, .offset = VM(shutdown_timeout_ms), .min = 1,
+		.max = 86400, .scale = 1000, .def = 30,
+		.doc = "Seconds that the guest has to power off after SIGTERM before it is "
+		       "killed." },
+};
+
+static const struct vmcfg_row sandbox[] = {
+	{ "seccomp", VMCFG_NOT, .offset = VM(no_seccomp), .def = true,
+		.doc = "Confines every thread to the system calls it needs." },
+	{ "landlock", VMCFG_NOT, .offset = VM(no_landlock), .def = true,
+		.doc = "Takes away access to all files that are not open, where the host's kernel "
+		       "can." },
+};
+
+static const struct vmcfg_row launch[] = {
+	{ "start_time_us", VMCFG_U64, .offset = VM(start_time_us), .max = INT64_MAX },
+	{ "start_time_cpu_us", VMCFG_U64, .offset = VM(start_time_cpu_us), .max = INT64_MAX },
+	{ "parent_cpu_time_us", VMCFG_U64, .offset = VM(parent_cpu_time_us), .max = INT64_MAX },
+};
+
+static const struct vmcfg_row no_object[] = { { "", VMCFG_NO_OBJECT } };
+static const struct vmcfg_row no_list[] = { { "", VMCFG_NO_LIST } };
+
+#define ROWS(a) (a), ARRAY_SIZE(a)
+
+/* The order is that of the dump. */
+const struct vmcfg_section vmcfg_doc_sections[] = {
+	{ "boot-source", VMCFG_OBJECT, ROWS(boot_source) },
+	{ "drives", VMCFG_DRIVES, ROWS(drives) },
+	{ "machine-config", VMCFG_OBJECT, ROWS(machine_config) },
+	{ "entropy", VMCFG_PRESENCE, ROWS(entropy) },
+	{ "logger", VMCFG_OBJECT, ROWS(logger) },
+	{ "metrics", VMCFG_OBJECT, ROWS(metrics) },
+	{ "console", VMCFG_OBJECT, ROWS(console) },
+	{ "instance", VMCFG_OBJECT, ROWS(instance) },
+	{ "sandbox", VMCFG_OBJECT, ROWS(sandbox) },
+	{ "launch", VMCFG_LAUNCH, ROWS(launch) },
+	{ "network-interfaces", VMCFG_NONE, ROWS(no_list) },
+	{ "pmem", VMCFG_NONE, ROWS(no_list) },
+	{ "vsock", VMCFG_NONE, ROWS(no_object) },
+	{ "balloon", VMCFG_NONE, ROWS(no_object) },
+	{ "mmds-config", VMCFG_NONE, ROWS(no_object) },
+	{ "memory-hotplug", VMCFG_NONE, ROWS(no_object) },
+	{ "cpu-config", VMCFG_NONE, ROWS(no_object) },
+};
+const size_t vmcfg_doc_n_sections = ARRAY_SIZE(vmcfg_doc_sections);
+
+const struct vmcfg_section *vmcfg_doc_section(const char *name)
+{
+	for (size_t i = 0; i < vmcfg_doc_n_sections; i++)
+		if (strcmp(vmcfg_doc_sections[i].name, name) == 0)
+			return &vmcfg_doc_sections[i];
+	return NULL;
+}
+
+const struct vmcfg_row *vmcfg_doc_row(const struct vmcfg_section *s, const char *key)
+{
+	for (size_t i = 0; i < s->n_rows; i++)
+		if (strcmp(s->rows[i].key, key) == 0)
+			return &s->rows[i];
+	return NULL;
+}

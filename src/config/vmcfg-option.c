@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The flags as one table, see vmcfg-option.h; and the text of --help. */
+#include "vmcfg-option.h"
+
+#include <string.h>
+
+#include "vmcfg-row.h"
+
+#define HELP_COLUMN 30 /* where the help text starts */
+
+#define ROW(section_, key_) .does = VMCFG_SET, .section = (section_), .key = (key_)
+#define ACTION(action_)	    .does = VMCFG_ACTION, .action = (action_)
+#define REFUSED(name_, arg_, why_)                                                                 \
+	{                                                                                          \
+		(name_), (arg_), (why_), .group = VMCFG_GROUP_LAUNCH, .does = VMCFG_REFUSE         \
+	}
+
+const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
+	{ "kernel", "PATH", "kernel: ELF vmlinux or bzImage", VMCFG_GROUP_MACHINE,
+		ROW("boot-source", "kernel_image_path") },
+	{ "initrd", "PATH", "initial RAM disk", VMCFG_GROUP_MACHINE,
+		ROW("boot-source", "initrd_path") },
+	{ "cmdline", "STRING", "kernel command line, instead of the default", VMCFG_GROUP_MACHINE,
+		ROW("boot-source", "boot_args") },
+	{ "cpus", "N", "number of vCPUs, 1 to 32 (default 1)", VMCFG_GROUP_MACHINE,
+		ROW("machine-config", "vcpu_count") },
+	{ "smt", NULL, "show the guest two threads for each core", VMCFG_GROUP_MACHINE,
+		ROW("machine-config", "smt") },
+	{ "mem", "SIZE", "memory in MiB, or with K, M, G or T (default 128)", VMCFG_GROUP_MACHINE,
+		ROW("machine-config", "mem_size_mib") },
+	{ "no-acpi", NULL, "describe the machine only by the MP table and the command line",
+		VMCFG_GROUP_MACHINE, ROW("instance", "acpi") },
+
+	{ "boot-protocol", "NAME", "how the kernel is entered: auto, pvh or linux (default auto)",
+		VMCFG_GROUP_MACHINE, ROW("instance", "boot_protocol") },
+
+	{ "disk", "PATH[,OPTION...]",
+		"add a disk (repeatable); the first is the root disk\n"
+		"unless another says root or the command line has root=\n"
+		"  ro                      the guest cannot write\n"
+		"  root                    this is the root disk\n"
+		"  id=ID                   name (default disk0, disk1, ...)\n"
+		"  io=sync|uring           how it is read and written (default sync)\n"
+		"  cache=writeback|unsafe  unsafe: the guest cannot flush\n"
+		"  queues=N                1 to 8; 0: one for each vCPU (default)",
+		VMCFG_GROUP_DEVICES, VMCFG_DISK },
+	{ "console", "auto|off|file:PATH",
+		"serial console: standard input and output, none, or a file", VMCFG_GROUP_DEVICES, VMCFG_CONSOLE },
+	{ "no-entropy", NULL, "no virtio entropy device", VMCFG_GROUP_DEVICES, VMCFG_NO_ENTROPY },
+	{ "boot-timer", NULL, "add Firecracker's boot timer device", VMCFG_GROUP_DEVICES,
+		ROW("instance", "boot_timer") },
+
+	{ "config-file", "PATH",
+		"read Firecracker's configuration document first, see\n"
+		"volt-vm(5); flags override it, and --disk adds to it",
+		VMCFG_GROUP_PROCESS, VMCFG_FILE },
+	{ "no-api", NULL,
+		"no API socket; needs --config-file (this version has no\n"
+		"API socket in either case)",
+		VMCFG_GROUP_PROCESS, VMCFG_NO_API },
+	{ "id", "ID", "name of the VM in the log (default anonymous-instance)", VMCFG_GROUP_PROCESS,
+		ROW("instance", "id") },
+	{ "shutdown-timeout", "SECONDS",
+		"from SIGTERM to the kill, 1 to 86400 (default 30)", VMCFG_GROUP_PROCESS,
+		ROW("instance", "shutdown_timeout_s") },
+	{ "no-seccomp", NULL, "do not confine the system calls", VMCFG_GROUP_PROCESS,
+		ROW("sandbox", "seccomp") },
+	{ "no-landlock", NULL, "do not confine the access to files", VMCFG_GROUP_PROCESS,
+		ROW("sandbox", "landlock") },
+	{ "check", NULL, "check the configuration and the files it names, and stop",
+		VMCFG_GROUP_PROCESS, ACTION(VMCFG_CHECK) },
+	{ "dump-config", NULL, "check, write the whole configuration as JSON, and stop",
+		VMCFG_GROUP_PROCESS, ACTION(VMCFG_DUMP) },
+	{ "version", NULL, "write the version, and stop", VMCFG_GROUP_PROCESS,
+		ACTION(VMCFG_VERSION) },
+	{ "help", NULL, "write this text, and stop; also -h", VMCFG_GROUP_PROCESS,
+		ACTION(VMCFG_HELP) },
+
+	{ "log-path", "PATH", "file or FIFO for the log (default standard error)", VMCFG_GROUP_LOG,
+		ROW("logger", "log_path") },
+	{ "level", "LEVEL", "off, error, warn, info, debug or trace (default info)",
+		VMCFG_GROUP_LOG, ROW("logger", "level") },
+	{ "module", "PREFIX", "only lines from source files whose name starts so", VMCFG_GROUP_LOG,
+		ROW("logger", "module") },
+	{ "show-level", NULL, "put the level on each line", VMCFG_GROUP_LOG,
+		ROW("logger", "show_level") },
+	{ "show-log-origin", NULL, "put source file and line on each line", VMCFG_GROUP_LOG,
+		ROW("logger", "show_log_origin") },
+	{ "metrics-path", "PATH", "file or FIFO for the metrics", VMCFG_GROUP_LOG,
+		ROW("metrics", "metrics_path") },
+
+	{ "timeline", NULL, "print at the end where the time of the boot went", VMCFG_GROUP_LOG,
+		ROW("instance", "timeline") },
+
+	{ "start-time-us", "N", "monotonic clock just before we were started", VMCFG_GROUP_LAUNCH,
+		ROW("launch", "start_time_us") },
+	{ "start-time-cpu-us", "N", "CPU time of this process at that moment", VMCFG_GROUP_LAUNCH,
+		ROW("launch", "start_time_cpu_us") },
+	{ "parent-cpu-time-us", "N", "CPU time of its parent", VMCFG_GROUP_LAUNCH,
+		ROW("launch", "parent_cpu_time_us") },
+
+	REFUSED("api-sock", "PATH",
+		"this version has no API socket yet; describe the VM by flags or by --config-file"),
+	REFUSED("metadata", "PATH", "this version has no metadata service (MMDS)"),
+	REFUSED("enable-pci", NULL, "this version has no PCI; devices are on virtio-mmio"),
+	REFUSED("seccomp-filter", "PATH",
+		"filters are built in; --no-seccomp switches them off"),
+	REFUSED("http-api-max-payload-size", "BYTES", "this version has no API socket yet"),
+	REFUSED("mmds-size-limit", "BYTES", "this version has no metadata service (MMDS)"),
+	REFUSED("snapshot-version", NULL, "this version has no snapshots"),
+	REFUSED("describe-snapshot", "PATH", "this version has no snapshots"),
+};
+
+static const char *const group_titles[VMCFG_N_GROUPS] = {
+	[VMCFG_GROUP_MACHINE] = "Machine",
+	[VMCFG_GROUP_DEVICES] = "Devices",
+	[VMCFG_GROUP_PROCESS] = "Process",
+	[VMCFG_GROUP_LOG] = "Log and metrics",
+	[VMCFG_GROUP_LAUNCH] = "From the launcher (microseconds)",
+};
+
+const char *vmcfg_option_guess(const char *name)
+{
+	const char *found = NULL;
+	unsigned best = 3;
+
+	for (size_t i = 0; i < VMCFG_N_OPTIONS; i++) {
+		const struct vmcfg_option *o = &vmcfg_option_table[i];
+		unsigned d = vmcfg_row_distance(name, o->name);
+
+		if (o->does != VMCFG_REFUSE && d < best && d < strlen(o->name)) {
+			best = d;
+			found = o->name;
+		}
+	}
+	return found;
+}
+
+static void print(const struct vmcfg_option *o, FILE *out)
+{
+	const char *line = o->help;
+	int used = fprintf(out, "  --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+
+	if (used >= HELP_COLUMN) {
+		fputc('\n', out);
+		used = 0;
+	}
+	while (line) {
+		const char *end = strchrnul(line, '\n');
+
+		fprintf(out, "%*s%.*s\n", HELP_COLUMN - used, "", (int)(end - line), line);
+		line = *end ? end + 1 : NULL;
+		used = 0;
+	}
+}
+
+void vmcfg_usage(FILE *out)
+{
+	fputs("Usage: volt-vmm --kernel PATH [--disk PATH]... [OPTION]...\n"
+	      "       volt-vmm --config-file PATH [OPTION]...\n"
+	      "Runs one virtual machine on KVM until it powers off. See volt-vmm(8).\n",
+		out);
+	for (int g = 0; g < VMCFG_N_GROUPS; g++) {
+		fprintf(out, "\n%s:\n", group_titles[g]);
+		for (size_t i = 0; i < VMCFG_N_OPTIONS; i++) {
+			const struct vmcfg_option *o = &vmcfg_option_table[i];
+
+			if ((int)o->group == g && o->does != VMCFG_REFUSE)
+				print(o, out);
+		}
+	}
+	fputs("\n--name VALUE and --name=VALUE are the same.\n", out);
+}

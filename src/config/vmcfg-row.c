@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows and their values, see vmcfg-row.h. */
+#include "vmcfg-row.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "num.h"
+
+#define DISTANCE_MAX 31 /* longer words are not compared */
+
+static void *field_of(const struct vmcfg_row *row, void *base)
+{
+	return (char *)base + row->offset;
+}
+
+static const void *const_field_of(const struct vmcfg_row *row, const void *base)
+{
+	return (const char *)base + row->offset;
+}
+
+static uint64_t scale_of(const struct vmcfg_row *row)
+{
+	return row->scale ? row->scale : 1;
+}
+
+static size_t count(const char *const *names)
+{
+	size_t n = 0;
+
+	while (names[n])
+		n++;
+	return n;
+}
+
+/* The value in the units of the document; a string's is its length. */
+static uint64_t load(const struct vmcfg_row *row, const void *base)
+{
+	const void *f = const_field_of(row, base);
+	const char *s;
+
+	switch (row->type) {
+	case VMCFG_BOOL:
+		return *(const bool *)f;
+	case VMCFG_NOT:
+		return !*(const bool *)f;
+	case VMCFG_UINT:
+	case VMCFG_ENUM:
+	case VMCFG_LEVEL:
+		return *(const unsigned *)f;
+	case VMCFG_U64:
+	case VMCFG_MIB:
+		return *(const uint64_t *)f / scale_of(row);
+	case VMCFG_STRING:
+		s = *(char *const *)f;
+		return s ? strlen(s) : 0;
+	default:
+		return 0;
+	}
+}
+
+static void store(const struct vmcfg_row *row, void *base, uint64_t v)
+{
+	void *f = field_of(row, base);
+
+	switch (row->type) {
+	case VMCFG_BOOL:
+		*(bool *)f = v;
+		break;
+	case VMCFG_NOT:
+		*(bool *)f = !v;
+		break;
+	case VMCFG_UINT:
+	case VMCFG_ENUM:
+	case VMCFG_LEVEL:
+		*(unsigned *)f = (unsigned)v;
+		break;
+	case VMCFG_U64:
+	case VMCFG_MIB:
+		*(uint64_t *)f = v * scale_of(row);
+		break;
+	default:
+		break;
+	}
+}
+
+void vmcfg_row_default(const struct vmcfg_row *row, void *base)
+{
+	if (row->type == VMCFG_STRING)
+		*(char **)field_of(row, base) = row->def_text ? strdup(row->def_text) : NULL;
+	else
+		store(row, base, row->def);
+}
+
+bool vmcfg_row_text_ok(const char *text)
+{
+	json_t *s = json_string(text); /* NULL unless UTF-8 */
+
+	json_decref(s);
+	if (!s)
+		return false;
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return false;
+	return true;
+}
+
+static void names_list(const struct vmcfg_row *row, char *buf, size_t size)
+{
+	size_t n = count(row->names), used = 0;
+
+	for (size_t i = 0; i < n && used < size; i++) {
+		int r = snprintf(buf + used, size - used, "%s%s", row->names[i],
+			i + 1 == n ? "" : i + 2 == n ? " or " : ", ");
+
+		used += r > 0 ? (size_t)r : 0;
+	}
+}
+
+void vmcfg_row_accepts(const struct vmcfg_row *row, char *buf, size_t size)
+{
+	switch (row->type) {
+	case VMCFG_BOOL:
+	case VMCFG_NOT:
+		snprintf(buf, size, "true or false");
+		break;
+	case VMCFG_STRING:
+		snprintf(buf, size, "text of %" PRIu64 " to %" PRIu64 " bytes", row->min, row->max);
+		break;
+	case VMCFG_ENUM:
+	case VMCFG_LEVEL:
+		names_list(row, buf, size);
+		break;
+	default:
+		if (row->max == INT64_MAX)
+			snprintf(buf, size, "a whole number below 2^63");
+		else
+			snprintf(buf, size, "a whole number from %" PRIu64 " to %" PRIu64, row->min,
+				row->max);
+	}
+}
+
+/* What was found in place of it. */
+static void describe(const json_t *v, char *buf, size_t size)
+{
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		snprintf(buf, size, "an object");
+		break;
+	case JSON_ARRAY:
+		snprintf(buf, size, "an array");
+		break;
+	case JSON_STRING:
+		snprintf(buf, size, "\"%.40s\"%s", json_string_value(v),
+			json_string_length(v) > 40 ? "..." : "");
+		break;
+	case JSON_INTEGER:
+		snprintf(buf, size, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+		break;
+	case JSON_REAL:
+		snprintf(buf, size, "%.12g", json_real_value(v));
+		break;
+	case JSON_TRUE:
+		snprintf(buf, size, "true");
+		break;
+	case JSON_FALSE:
+		snprintf(buf, size, "false");
+		break;
+	default:
+		snprintf(buf, size, "null");
+	}
+}
+
+static void refuse_json(const struct vmcfg_row *row, const json_t *v, const char *path,
+	struct vmcfg_errors *errors)
+{
+	char accepts[128], found[64];
+
+	vmcfg_row_accepts(row, accepts, sizeof(accepts));
+	describe(v, found, sizeof(found));
+	vmcfg_error(errors, path, "must be %s, not %s", accepts, found);
+}
+
+bool vmcfg_row_set_string(char **field, const char *text, struct vmcfg_errors *errors)
+{
+	char *copy = strdup(text);
+
+	if (!copy) {
+		vmcfg_error(errors, "configuration", "out of memory");
+		return false;
+	}
+	free(*field);
+	*field = copy;
+	return true;
+}
+
+static bool set_string(const struct vmcfg_row *row, void *base, const char *text, const char *path,
+	struct vmcfg_errors *errors)
+{
+	size_t len = strlen(text);
+
+	if (len < row->min)
+		vmcfg_error(errors, path, "must not be empty");
+	else if (len > row->max)
+		vmcfg_error(errors, path, "is %zu bytes long, and the maximum is %" PRIu64, len,
+			row->max);
+	else if (!vmcfg_row_text_ok(text))
+		vmcfg_error(errors, path, "must be UTF-8 text without control characters");
+	else
+		return vmcfg_row_set_string(field_of(row, base), text, errors);
+	return false;
+}
+
+/* -1 if there is no such name. Flags are typed by people: for them the letter case does not matter. */
+static int find_name(const struct vmcfg_row *row, const char *text,
+	int (*compare)(const char *, const char *))
+{
+	if (row->type == VMCFG_LEVEL)
+		return log_level_from_name(text);
+	for (int i = 0; row->names[i]; i++)
+		if (compare(row->names[i], text) == 0)
+			return i;
+	return -1;
+}
+
+/* The values of a feature we do not have that ask for nothing. */
+static bool harmless(const struct vmcfg_row *row, const json_t *v)
+{
+	switch (row->type) {
+	case VMCFG_NO_LIST:
+		return json_is_array(v) && json_array_size(v) == 0;
+	case VMCFG_NO_FLAG:
+		return json_is_false(v);
+	case VMCFG_NO_CHOICE:
+		return json_is_string(v) && strcmp(json_string_value(v), "None") == 0;
+	default:
+		return false;
+	}
+}
+
+/* The number that v stands for in a row that is not a string. False if it is of another type. */
+static bool number_of(const struct vmcfg_row *row, const json_t *v, uint64_t *ret)
+{
+	int i;
+
+	switch (row->type) {
+	case VMCFG_BOOL:
+	case VMCFG_NOT:
+		*ret = json_is_true(v);
+		return json_is_boolean(v);
+	case VMCFG_ENUM:
+	case VMCFG_LEVEL:
+		if (!json_is_string(v))
+			return false;
+		i = find_name(row, json_string_value(v), strcmp);
+		*ret = (uint64_t)i;
+		return i >= 0;
+	default:
+		if (!json_is_integer(v) || json_integer_value(v) < 0)
+			return false;
+		*ret = (uint64_t)json_integer_value(v);
+		return *ret >= row->min && *ret <= row->max;
+	}
+}
+
+bool vmcfg_row_set_json(const struct vmcfg_row *row, void *base, const json_t *v, const char *path,
+	struct vmcfg_errors *errors)
+{
+	uint64_t n;
+
+	if (row->type >= VMCFG_NO_OBJECT) {
+		if (!json_is_null(v) && !harmless(row, v))
+			vmcfg_error(errors, path, "is not supported by this version");
+		return false;
+	}
+	if (json_is_null(v) && !row->required)
+		return false; /* the same as absence */
+	if (row->type == VMCFG_STRING && json_is_string(v))
+		return set_string(row, base, json_string_value(v), path, errors);
+	if (row->type == VMCFG_STRING || !number_of(row, v, &n)) {
+		refuse_json(row, v, path, errors);
+		return false;
+	}
+	store(row, base, n);
+	return true;
+}
+
+static int parse_text(const struct vmcfg_row *row, const char *text, uint64_t *ret)
+{
+	uint64_t bytes;
+	int r;
+
+	if (row->type == VMCFG_LEVEL || row->type == VMCFG_ENUM) {
+		r = find_name(row, text, strcasecmp);
+		*ret = (uint64_t)r;
+		return r < 0 ? -EINVAL : 0;
+	}
+	if (row->type != VMCFG_MIB)
+		return num_parse_u64(text, row->min, row->max, ret);
+	r = num_parse_size(text, MIB, &bytes);
+	if (r < 0)
+		return r;
+	*ret = bytes / MIB;
+	return bytes % MIB || *ret < row->min || *ret > row->max ? -ERANGE : 0;
+}
+
+bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *text, const char *path,
+	struct vmcfg_errors *errors)
+{
+	char accepts[128];
+	uint64_t n;
+
+	if (row->type == VMCFG_STRING)
+		return set_string(row, base, text, path, errors);
+	if (parse_text(row, text, &n) == 0) {
+		store(row, base, n);
+		return true;
+	}
+	vmcfg_row_accepts(row, accepts, sizeof(accepts));
+	vmcfg_error(errors, path, "must be %s%s, not '%.40s'", accepts,
+		row->type == VMCFG_MIB ? " of MiB, or a size in whole MiB such as 512M or 2G" : "",
+		text);
+	return false;
+}
+
+bool vmcfg_row_absent(const struct vmcfg_row *row, const void *base)
+{
+	if (row->type == VMCFG_STRING)
+		return !*(char *const *)const_field_of(row, base);
+	return row->type >= VMCFG_NO_OBJECT;
+}
+
+json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base)
+{
+	if (vmcfg_row_absent(row, base))
+		return NULL;
+	switch (row->type) {
+	case VMCFG_BOOL:
+	case VMCFG_NOT:
+		return json_boolean(load(row, base));
+	case VMCFG_STRING:
+		return json_string(*(char *const *)const_field_of(row, base));
+	case VMCFG_ENUM:
+	case VMCFG_LEVEL:
+		return json_string(row->names[load(row, base)]);
+	default:
+		return json_integer((json_int_t)load(row, base));
+	}
+}
+
+void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *where,
+	struct vmcfg_errors *errors)
+{
+	uint64_t v = load(row, base);
+	char accepts[128], path[LIMIT_DISK_ID + 64];
+	bool ok;
+
+	if (vmcfg_row_absent(row, base) || row->type == VMCFG_BOOL || row->type == VMCFG_NOT)
+		return;
+	if (row->type == VMCFG_ENUM || row->type == VMCFG_LEVEL)
+		ok = v < count(row->names);
+	else
+		ok = v >= row->min && v <= row->max;
+	if (row->type == VMCFG_MIB || row->type == VMCFG_U64)
+		ok = ok && *(const uint64_t *)const_field_of(row, base) % scale_of(row) == 0;
+	if (ok)
+		return;
+	snprintf(path, sizeof(path), "%s.%s", where, row->key);
+	vmcfg_row_accepts(row, accepts, sizeof(accepts));
+	vmcfg_error(errors, path, "must be %s", accepts);
+}
+
+unsigned vmcfg_row_distance(const char *a, const char *b)
+{
+	size_t na = strlen(a), nb = strlen(b);
+	unsigned row[DISTANCE_MAX + 1];
+
+	if (na > DISTANCE_MAX || nb > DISTANCE_MAX)
+		return UINT32_MAX;
+	for (unsigned j = 0; j <= nb; j++)
+		row[j] = j;
+	for (unsigned i = 1; i <= na; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= nb; j++) {
+			unsigned replace = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			row[j] = MIN(replace, MIN(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[nb];
+}

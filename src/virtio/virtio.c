@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every virtio device is, see virtio.h. Section numbers: virtio 1.2. */
+#include "virtio.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "log.h"
+
+#define STATUS_STOPPED (VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET)
+
+/* The steps of the initialisation (3.1.1), each with all before it. */
+static const uint32_t steps[] = {
+	VIRTIO_CONFIG_S_ACKNOWLEDGE,
+	VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER,
+	VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK,
+	VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK |
+		VIRTIO_CONFIG_S_DRIVER_OK,
+};
+
+void virtio_init(struct virtio_dev *v, const struct virtio_ops *ops, const char *name,
+	uint64_t features, unsigned n_queues)
+{
+	assert(n_queues > 0 && n_queues <= VIRTIO_QUEUES_MAX);
+	v->ops = ops;
+	snprintf(v->name, sizeof(v->name), "%s", name);
+	v->features = features | VIRTIO_COMMON_FEATURES;
+	v->n_queues = n_queues;
+	pthread_cond_init(&v->idle, NULL);
+}
+
+void virtio_done(struct virtio_dev *v)
+{
+	pthread_cond_destroy(&v->idle);
+}
+
+void virtio_attach(struct virtio_dev *v, const struct gmem *mem, struct virtio_link *link)
+{
+	v->link = link;
+	for (unsigned q = 0; q < v->n_queues; q++)
+		virtq_init(&v->queues[q], mem, v->ops->queue_max);
+}
+
+void virtio_lock(struct virtio_dev *v)
+{
+	/* #syscalls loop vcpu: futex */
+	pthread_mutex_lock(v->link->lock);
+}
+
+void virtio_unlock(struct virtio_dev *v)
+{
+	pthread_mutex_unlock(v->link->lock);
+}
+
+bool virtio_running(const struct virtio_dev *v)
+{
+	uint32_t status = atomic_load_explicit(&v->status, memory_order_relaxed);
+
+	return (status & (VIRTIO_CONFIG_S_DRIVER_OK | STATUS_STOPPED)) == VIRTIO_CONFIG_S_DRIVER_OK &&
+		!v->draining;
+}
+
+static void interrupt(struct virtio_dev *v, uint32_t why)
+{
+	atomic_fetch_or(&v->isr, why);
+	virtio_count(why == VIRTIO_ISR_USED ? &v->counters.interrupts : &v->counters.config_interrupts);
+	v->link->interrupt(v->link);
+}
+
+void virtio_fail(struct virtio_dev *v, const char *reason)
+{
+	uint32_t before = atomic_fetch_or(&v->status, VIRTIO_CONFIG_S_NEEDS_RESET);
+
+	if (before & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return;
+	virtio_count(&v->counters.failures);
+	/* #syscalls loop vcpu: write */
+	log_guest(LOG_WARN, "%s: %s; the device waits for a reset", v->name, reason);
+	for (unsigned q = 0; q < v->n_queues; q++)
+		v->queues[q].live = false;
+	if (before & VIRTIO_CONFIG_S_DRIVER_OK) /* 2.1.2 */
+		interrupt(v, VIRTIO_ISR_CONFIG);
+}
+
+void virtio_config_changed(struct virtio_dev *v)
+{
+	atomic_fetch_add(&v->generation, 1);
+	if (virtio_running(v))
+		interrupt(v, VIRTIO_ISR_CONFIG);
+}
+
+void virtio_notify(struct virtio_dev *v, unsigned q)
+{
+	if (virtio_running(v) && virtq_should_notify(&v->queues[q]))
+		interrupt(v, VIRTIO_ISR_USED);
+}
+
+void virtio_push(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t len)
+{
+	if (virtio_running(v) && virtq_push(&v->queues[q], head, len) < 0)
+		virtio_fail(v, "used ring outside memory");
+}
+
+void virtio_begin(struct virtio_dev *v)
+{
+	v->inflight++;
+}
+
+void virtio_end(struct virtio_dev *v)
+{
+	assert(v->inflight > 0);
+	if (--v->inflight == 0 && v->draining)
+		pthread_cond_broadcast(&v->idle);
+}
+
+/* Lock held. virtq_pop() returned r. */
+static void fail_pop(struct virtio_dev *v, unsigned q, int r, const char *fault)
+{
+	char reason[96];
+
+	virtio_count(r == -EFAULT ? &v->counters.bad_addresses : &v->counters.bad_chains);
+	snprintf(reason, sizeof(reason), "queue %u: %s", q, fault);
+	virtio_fail(v, reason);
+}
+
+void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
+	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c))
+{
+	struct virtq *vq = &v->queues[q];
+	struct virtq_chain c;
+	int r;
+
+	do {
+		virtq_kicks_off(vq);
+		for (;;) {
+			r = virtq_pop(vq, &c);
+			if (r <= 0)
+				break;
+			handle(v, q, &c);
+			if (!virtio_running(v))
+				return;
+			if (--budget == 0) {
+				/* Kicks stay off: we come back by ourselves. */
+				v->link->kick(v->link, q);
+				virtio_notify(v, q);
+				return;
+			}
+		}
+		if (r < 0) {
+			fail_pop(v, q, r, c.fault);
+			return;
+		}
+	} while (virtq_kicks_on(vq));
+	virtio_notify(v, q);
+}
+
+void virtio_kick(struct virtio_dev *v, unsigned q)
+{
+	if (q >= v->n_queues || !virtio_running(v) || !v->queues[q].live) {
+		virtio_count(&v->counters.stray_kicks);
+		return;
+	}
+	virtio_count(&v->counters.kicks);
+	v->ops->kick(v, q);
+}
+
+static void activate(struct virtio_dev *v)
+{
+	char reason[64];
+	int r;
+
+	for (unsigned q = 0; q < v->n_queues; q++) {
+		if (!v->queues[q].ready)
+			continue; /* a driver need not use them all */
+		r = virtq_configure(&v->queues[q], v->acked);
+		if (r < 0) {
+			snprintf(reason, sizeof(reason), "queue %u: %s", q,
+				r == -EFAULT ? "ring outside memory" : "bad size or alignment");
+			virtio_fail(v, reason);
+			return;
+		}
+	}
+	if (v->ops->activate(v) < 0) {
+		virtio_fail(v, "activation failed");
+		return;
+	}
+	/* A driver may have filled a queue, and even kicked, before DRIVER_OK. */
+	for (unsigned q = 0; q < v->n_queues; q++)
+		if (v->queues[q].live)
+			v->link->kick(v->link, q);
+}
+
+static bool is_step(uint32_t status)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		if (steps[i] == status)
+			return true;
+	return false;
+}
+
+void virtio_set_status(struct virtio_dev *v, uint32_t status)
+{
+	uint32_t now = atomic_load(&v->status);
+	uint32_t mine = now & VIRTIO_CONFIG_S_NEEDS_RESET; /* the driver may write it back, or not */
+	bool features_ok = (v->acked & ~v->features) == 0 && virtio_acked(v, VIRTIO_F_VERSION_1);
+
+	status &= 0xffu & ~(uint32_t)VIRTIO_CONFIG_S_NEEDS_RESET;
+	now &= ~mine;
+	if (v->draining || (now & VIRTIO_CONFIG_S_FAILED)) {
+		virtio_count(&v->counters.bad_status);
+		return;
+	}
+	if (status & VIRTIO_CONFIG_S_FAILED) {
+		atomic_store(&v->status, now | mine | VIRTIO_CONFIG_S_FAILED);
+		return;
+	}
+	if (!is_step(status) || (now & ~status)) {
+		virtio_count(&v->counters.bad_status);
+		return;
+	}
+	if ((status & ~now & VIRTIO_CONFIG_S_FEATURES_OK) && !features_ok) {
+		virtio_count(&v->counters.bad_features);
+		status = steps[1];
+	}
+	atomic_store(&v->status, status | mine);
+	if (status & ~now & VIRTIO_CONFIG_S_DRIVER_OK)
+		activate(v);
+}
+
+void virtio_reset(struct virtio_dev *v)
+{
+	v->draining++;
+	while (v->inflight > 0) /* #syscalls vcpu: futex */
+		pthread_cond_wait(&v->idle, v->link->lock);
+	v->draining--;
+	v->ops->reset(v);
+	for (unsigned q = 0; q < v->n_queues; q++)
+		virtq_reset(&v->queues[q]);
+	v->acked = 0;
+	atomic_store(&v->isr, 0);
+	atomic_store(&v->status, 0);
+	virtio_count(&v->counters.resets);
+}
+
+const void *virtio_no_config(struct virtio_dev *v, size_t *ret_len)
+{
+	(void)v;
+	*ret_len = 0;
+	return NULL;
+}
+
+int virtio_no_config_write(struct virtio_dev *v, size_t off, const void *data, size_t len)
+{
+	(void)v;
+	(void)off;
+	(void)data;
+	(void)len;
+	return -EINVAL;
+}
+
+int virtio_no_activate(struct virtio_dev *v)
+{
+	(void)v;
+	return 0;
+}
+
+void virtio_no_reset(struct virtio_dev *v)
+{
+	(void)v;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every virtio device is (virtio 1.2, section 2): queues, features, status, and one way to fail.
+ * A device embeds struct virtio_dev, finds itself by container_of and supplies struct virtio_ops; a
+ * transport (vmmio.h) drives it through the functions below.
+ *
+ * Locks. The device has one lock, which belongs to the transport and is held around every call of
+ * virtio_ops. Register accesses come on vCPU threads, kicks and completions on the loop thread; code of
+ * a device that runs for another reason (a disk that is done) takes virtio_lock() itself. The words
+ * that a driver polls (status, interrupt status, generation) are atomics and need no lock to be read.
+ *
+ * Life of a device:
+ *
+ *	create --> [reset] -- negotiate, DRIVER_OK --> active -- broken protocol --> failed
+ *	              ^                                  |                             |
+ *	              +---------- virtio_reset() --------+-----------------------------+
+ *
+ * A reset stops new requests, waits until the loop thread has finished those in flight, then clears the
+ * state of the negotiation and of the queues and nothing else: guest memory belongs to the VM, the back
+ * end to the device. So reset, negotiation and I/O may follow each other any number of times.
+ */
+#ifndef VOLT_VIRTIO_H
+#define VOLT_VIRTIO_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <linux/virtio_config.h>
+
+#include "limits.h"
+#include "virtq.h"
+
+#define VIRTIO_BIT(n) (UINT64_C(1) << (n))
+
+/* ACCESS_PLATFORM is never offered: guests use plain guest-physical addresses, without an IOMMU. */
+#define VIRTIO_COMMON_FEATURES                                                                     \
+	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTQ_F_EVENT_IDX) |                          \
+		VIRTIO_BIT(VIRTQ_F_INDIRECT))
+
+#define VIRTIO_QUEUES_MAX LIMIT_DISK_QUEUES
+#define VIRTIO_BATCH	  64 /* what one kick may usually take before other sources have their turn */
+#define VIRTIO_NAME_MAX	  72
+
+#define VIRTIO_ISR_USED	  1u
+#define VIRTIO_ISR_CONFIG 2u
+
+struct virtio_dev;
+
+/* Every entry is present; see the virtio_no_*() functions. The device's lock is held. */
+struct virtio_ops {
+	const char *name;
+	uint16_t id;	    /* virtio 1.2, section 5 */
+	uint16_t queue_max; /* entries in each queue; a power of two */
+	/* The configuration space as it is now; valid while the lock is held. */
+	const void *(*config)(struct virtio_dev *v, size_t *ret_len);
+	/* off + len is inside the configuration space. -EINVAL: not writable, ignored and counted. */
+	int (*config_write)(struct virtio_dev *v, size_t off, const void *data, size_t len);
+	/* DRIVER_OK: features and queues are final. Negative: the device fails. vCPU thread. */
+	int (*activate)(struct virtio_dev *v);
+	/* Queue q may have requests; the device is running. Loop thread. Usually virtio_drain(). */
+	void (*kick)(struct virtio_dev *v, unsigned q);
+	/* Nothing is in flight. Forgets what this driver negotiated or configured; vCPU thread. */
+	void (*reset)(struct virtio_dev *v);
+	/* Frees the device. What is in flight in a back end has been waited for. No lock. */
+	void (*destroy)(struct virtio_dev *v);
+};
+
+/* What the transport gives to its device. */
+struct virtio_link {
+	pthread_mutex_t *lock;
+	/* Tells the driver to look at the interrupt status. */
+	void (*interrupt)(struct virtio_link *link);
+	/* Makes the loop thread call ops->kick(q) in a later round. Any thread. */
+	void (*kick)(struct virtio_link *link, unsigned q);
+};
+
+struct virtio_counters {
+	_Atomic uint64_t kicks;	       /* that reached the device */
+	_Atomic uint64_t stray_kicks;  /* for a queue that is not running, or that does not exist */
+	_Atomic uint64_t interrupts, config_interrupts;
+	_Atomic uint64_t resets;
+	_Atomic uint64_t bad_access;   /* registers: width, offset, value or moment was wrong */
+	_Atomic uint64_t bad_status;   /* status writes that were refused */
+	_Atomic uint64_t bad_features; /* FEATURES_OK that was refused */
+	_Atomic uint64_t bad_config;   /* configuration writes that were refused */
+	_Atomic uint64_t failures;     /* DEVICE_NEEDS_RESET */
+	_Atomic uint64_t bad_chains;   /* of these: -EBADMSG */
+	_Atomic uint64_t bad_addresses; /* of these: -EFAULT */
+};
+
+struct virtio_dev {
+	const struct virtio_ops *ops;
+	char name[VIRTIO_NAME_MAX]; /* for the log and traces */
+	struct virtio_link *link;   /* borrowed; NULL until a transport has attached */
+	uint64_t features;	    /* offered */
+	uint64_t acked;		    /* written by the driver; final from FEATURES_OK on */
+	unsigned n_queues;
+	struct virtq queues[VIRTIO_QUEUES_MAX];
+
+	_Atomic uint32_t status;     /* VIRTIO_CONFIG_S_* */
+	_Atomic uint32_t isr;	     /* VIRTIO_ISR_* */
+	_Atomic uint32_t generation; /* of the configuration space */
+
+	unsigned draining;   /* resets that wait for what is in flight */
+	unsigned inflight;   /* virtio_begin() without virtio_end() */
+	pthread_cond_t idle; /* inflight became 0 */
+
+	struct virtio_counters counters;
+};
+
+/* -- for devices -------------------------------------------------------------------------------- */
+
+/*
+ * features are added to VIRTIO_COMMON_FEATURES. n_queues: 1..VIRTIO_QUEUES_MAX. The name is copied.
+ */
+void virtio_init(struct virtio_dev *v, const struct virtio_ops *ops, const char *name,
+	uint64_t features, unsigned n_queues);
+void virtio_done(struct virtio_dev *v);
+
+/*
+ * Takes up to `budget` requests from queue q and hands each to handle(), then interrupts if the driver
+ * wants it; kicks itself again if there are more. Ends when the device fails, be it by a broken chain
+ * or because handle() called virtio_fail(). Loop thread, lock held.
+ */
+void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
+	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
+
+/* Brackets a request that is completed later, in any order. Lock held. */
+void virtio_begin(struct virtio_dev *v);
+void virtio_end(struct virtio_dev *v);
+
+/* Gives a request back; nothing if the device was reset or failed meanwhile. Lock held. */
+void virtio_push(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t len);
+/* Interrupts if the driver wants to know of what was pushed to q. Lock held. */
+void virtio_notify(struct virtio_dev *v, unsigned q);
+
+/* The driver broke the protocol: sets DEVICE_NEEDS_RESET and stops until a reset. Lock held. */
+void virtio_fail(struct virtio_dev *v, const char *reason);
+
+/* The configuration space has changed: new generation, and an interrupt. Lock held. */
+void virtio_config_changed(struct virtio_dev *v);
+
+void virtio_lock(struct virtio_dev *v);
+void virtio_unlock(struct virtio_dev *v);
+
+static inline bool virtio_acked(const struct virtio_dev *v, unsigned bit)
+{
+	return v->acked & VIRTIO_BIT(bit);
+}
+
+/* DRIVER_OK, not failed, not being reset: requests may be taken. Lock held. */
+bool virtio_running(const struct virtio_dev *v);
+
+const void *virtio_no_config(struct virtio_dev *v, size_t *ret_len);
+int virtio_no_config_write(struct virtio_dev *v, size_t off, const void *data, size_t len);
+int virtio_no_activate(struct virtio_dev *v);
+void virtio_no_reset(struct virtio_dev *v);
+
+static inline void virtio_count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+/* -- for transports ----------------------------------------------------------------------------- */
+
+/* Before anything else; mem and link are borrowed for the life of the device. */
+void virtio_attach(struct virtio_dev *v, const struct gmem *mem, struct virtio_link *link);
+
+/*
+ * The driver writes `status`, not 0: one of ACKNOWLEDGE, + DRIVER, + FEATURES_OK, + DRIVER_OK, each
+ * with all bits before it, not less than it is now; or anything with FAILED. Steps may be skipped,
+ * their checks are not. Lock held.
+ */
+void virtio_set_status(struct virtio_dev *v, uint32_t status);
+
+/* The driver writes status 0. Waits for what is in flight. vCPU thread, lock held (and let go of). */
+void virtio_reset(struct virtio_dev *v);
+
+/* The driver kicked queue q. Loop thread, lock held. */
+void virtio_kick(struct virtio_dev *v, unsigned q);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which counters the metrics file shows: a table of members per kind of device. */
+#include "blk.h"
+#include "machine.h"
+#include "rng.h"
+#include "virtio.h"
+#include "vm.h"
+#include "vmmio.h"
+
+#include <linux/virtio_ids.h>
+
+struct member {
+	const char *name;
+	size_t offset;
+};
+
+#define MEMBER(type, field)                                                                        \
+	{                                                                                          \
+		#field, offsetof(type, field)                                                      \
+	}
+
+static const struct member virtio_members[] = {
+	MEMBER(struct virtio_counters, kicks),
+	MEMBER(struct virtio_counters, stray_kicks),
+	MEMBER(struct virtio_counters, interrupts),
+	MEMBER(struct virtio_counters, config_interrupts),
+	MEMBER(struct virtio_counters, resets),
+	MEMBER(struct virtio_counters, bad_access),
+	MEMBER(struct virtio_counters, bad_status),
+	MEMBER(struct virtio_counters, bad_features),
+	MEMBER(struct virtio_counters, bad_config),
+	MEMBER(struct virtio_counters, failures),
+	MEMBER(struct virtio_counters, bad_chains),
+	MEMBER(struct virtio_counters, bad_addresses),
+};
+
+static const struct member blk_members[] = {
+	MEMBER(struct blk_counters, reads),
+	MEMBER(struct blk_counters, writes),
+	MEMBER(struct blk_counters, flushes),
+	MEMBER(struct blk_counters, discards),
+	MEMBER(struct blk_counters, write_zeroes),
+	MEMBER(struct blk_counters, get_ids),
+	MEMBER(struct blk_counters, read_bytes),
+	MEMBER(struct blk_counters, written_bytes),
+	MEMBER(struct blk_counters, unsupported),
+	MEMBER(struct blk_counters, out_of_range),
+	MEMBER(struct blk_counters, bad_length),
+	MEMBER(struct blk_counters, read_only),
+	MEMBER(struct blk_counters, io_errors),
+	MEMBER(struct blk_counters, malformed),
+};
+
+static const struct member rng_members[] = {
+	MEMBER(struct rng_counters, requests),
+	MEMBER(struct rng_counters, bytes),
+	MEMBER(struct rng_counters, failed),
+};
+
+static const struct member serial_members[] = {
+	MEMBER(struct serial, tx_bytes),
+	MEMBER(struct serial, rx_bytes),
+	MEMBER(struct serial, tx_dropped),
+	MEMBER(struct serial, rx_overruns),
+};
+
+static const struct member i8042_members[] = {
+	MEMBER(struct i8042, resets),
+	MEMBER(struct i8042, dropped),
+};
+
+static const struct member ioapic_members[] = {
+	MEMBER(struct ioapic, delivered),
+	MEMBER(struct ioapic, failed),
+};
+
+static const struct member bus_members[] = {
+	MEMBER(struct bus, unclaimed_reads),
+	MEMBER(struct bus, unclaimed_writes),
+};
+
+static const struct member vcpu_members[] = {
+	MEMBER(struct vcpu, exits_io),
+	MEMBER(struct vcpu, exits_mmio),
+	MEMBER(struct vcpu, exits_other),
+};
+
+static void add(struct metrics *m, const char *group, const void *base, const struct member *members,
+	size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		metrics_add(m, group, members[i].name,
+			(const void *)((const char *)base + members[i].offset));
+}
+
+#define ADD(m, group, base, members) add(m, group, base, members, ARRAY_SIZE(members))
+
+void machine_metrics(struct vm *vm)
+{
+	struct metrics *m = &vm->metrics;
+
+	ADD(m, "ports", &vm->ports, bus_members);
+	ADD(m, "mmio", &vm->mmio, bus_members);
+	ADD(m, "ioapic", &vm->ioapic, ioapic_members);
+	ADD(m, "serial", vm->serial, serial_members);
+	ADD(m, "i8042", &vm->i8042, i8042_members);
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		ADD(m, vm->vcpus[i].name, &vm->vcpus[i], vcpu_members);
+	for (size_t i = 0; i < vm->n_virtio; i++) {
+		const struct virtio_dev *v = vmmio_virtio(vm->virtio[i]);
+
+		ADD(m, v->name, &v->counters, virtio_members);
+		if (v->ops->id == VIRTIO_ID_BLOCK)
+			ADD(m, v->name, blk_counters(v), blk_members);
+		else if (v->ops->id == VIRTIO_ID_RNG)
+			ADD(m, v->name, rng_counters(v), rng_members);
+	}
+}

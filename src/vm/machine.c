@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The devices of a VM, see machine.h. */
+#include "machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "blk.h"
+#include "cleanup.h"
+#include "log.h"
+#include "rng.h"
+#include "virtio.h"
+#include "vm.h"
+#include "vmmio.h"
+
+/* ---- what devices tell the VM; vCPU threads, under the device's lock ---- */
+
+/* The vCPU thread that makes the access: its registers belong into a report. */
+static struct vcpu *current(struct vm *vm)
+{
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		if (pthread_equal(vm->vcpus[i].thread, pthread_self()))
+			return &vm->vcpus[i];
+	return NULL;
+}
+
+static void on_poweroff(void *owner)
+{
+	vm_end(owner, VM_END_POWEROFF, NULL, "power off");
+}
+
+static void on_reset(void *owner)
+{
+	vm_end(owner, VM_END_RESET, NULL, "reset");
+}
+
+static void on_panic(void *owner)
+{
+	vm_end(owner, VM_END_PANIC, current(owner), "it wrote to the pvpanic port");
+}
+
+/* Firecracker's line, which scripts look for. */
+static void on_boot(void *owner, uint64_t now_ns, uint64_t cpu_ns)
+{
+	struct vm *vm = owner;
+	uint64_t us = (now_ns - atomic_load(&vm->timeline->ns[TIMELINE_EXEC])) / 1000;
+
+	timeline_mark(vm->timeline, TIMELINE_INIT);
+	log_guest(LOG_INFO, "Guest-boot-time = %6llu us %llu ms, %6llu CPU us %llu CPU ms",
+		(unsigned long long)us, (unsigned long long)us / 1000,
+		(unsigned long long)cpu_ns / 1000, (unsigned long long)cpu_ns / 1000000);
+}
+
+/* ---- platform devices ---- */
+
+static int add_port(struct vm *vm, uint64_t port, uint64_t n, struct dev *dev, struct volt_err *err)
+{
+	return bus_add(&vm->ports, port, n, dev, err);
+}
+
+static int create_platform(struct vm *vm, struct volt_err *err)
+{
+	const struct acpi_pm_events pm = { on_poweroff, on_reset, vm };
+	const struct i8042_events i8042 = { on_reset, vm };
+	const struct pvpanic_events pvpanic = { on_panic, vm };
+	const struct boot_timer_events boot = { on_boot, vm };
+	int r;
+
+	ioapic_init(&vm->ioapic, vm->vmfd);
+	i8042_init(&vm->i8042, &vm->ioapic, &i8042);
+	acpi_pm_init(&vm->pm, &vm->ioapic, &pm);
+	pvpanic_init(&vm->pvpanic, &pvpanic);
+	boot_timer_init(&vm->boot_timer, &boot);
+
+	r = bus_add(&vm->mmio, LAYOUT_IOAPIC, LAYOUT_IOAPIC_BYTES, &vm->ioapic.dev, err);
+	if (r == 0 && vm->cfg->boot_timer)
+		r = bus_add(&vm->mmio, LAYOUT_BOOT_TIMER, BOOT_TIMER_BYTES, &vm->boot_timer.dev,
+			err);
+	if (r == 0)
+		r = add_port(vm, LAYOUT_PORT_SERIAL, SERIAL_PORTS, &vm->serial->dev, err);
+	if (r == 0)
+		r = add_port(vm, LAYOUT_PORT_I8042_DATA, I8042_PORTS, &vm->i8042.dev, err);
+	if (r == 0)
+		r = add_port(vm, LAYOUT_PORT_PVPANIC, PVPANIC_PORTS, &vm->pvpanic.dev, err);
+	if (r == 0)
+		r = add_port(vm, LAYOUT_PORT_ACPI, ACPI_PM_PORTS, &vm->pm.dev, err);
+	return r;
+}
+
+/* ---- virtio devices ---- */
+
+static struct layout_slot slot(size_t n)
+{
+	return (struct layout_slot){
+		.base = LAYOUT_MMIO_DEVICES + n * LAYOUT_MMIO_WINDOW,
+		.gsi = LAYOUT_GSI_VIRTIO + (unsigned)n,
+	};
+}
+
+/* Gives the device the next window and interrupt. It is owned by the VM or destroyed. */
+static int attach(struct vm *vm, struct virtio_dev *v, struct volt_err *err)
+{
+	struct layout_slot where = slot(vm->n_virtio);
+	struct vmmio_env env = {
+		.mem = &vm->mem,
+		.loop = &vm->loop,
+		.vmfd = vm->vmfd,
+		.base = where.base,
+		.ioapic = &vm->ioapic,
+		.gsi = where.gsi,
+	};
+	struct vmmio *m;
+	int r;
+
+	if (vm->n_virtio == LIMIT_VIRTIO) {
+		v->ops->destroy(v);
+		return volt_err_set(err, ENOSPC, "more than %d virtio devices", LIMIT_VIRTIO);
+	}
+	r = vmmio_create(v, &env, &m, err);
+	if (r < 0) {
+		v->ops->destroy(v);
+		return r;
+	}
+	vm->virtio[vm->n_virtio++] = m;
+	return bus_add(&vm->mmio, where.base, VMMIO_BYTES, vmmio_dev(m), err);
+}
+
+static unsigned queues(const struct vm *vm, const struct disk_config *d)
+{
+	return d->n_queues ? d->n_queues : MIN(vm->cfg->vcpus, (unsigned)LIMIT_DISK_QUEUES);
+}
+
+static int create_disks(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	for (size_t i = 0; i < vm->cfg->n_disks; i++) {
+		const struct disk_config *d = &vm->cfg->disks[i];
+		const struct blk_params params = {
+			.id = d->id,
+			.read_only = d->read_only,
+			.unsafe_cache = d->cache == DISK_CACHE_UNSAFE,
+			.n_queues = queues(vm, d),
+		};
+		struct virtio_dev *v;
+		int r = blk_create(&params, res->diskfds[i], d->io == DISK_IO_URING, &vm->loop, &v,
+			err);
+
+		if (r == 0) {
+			take_fd(&res->diskfds[i]);
+			r = attach(vm, v, err);
+		}
+		if (r < 0)
+			return volt_err_wrap(err, "disk '%s'", d->id);
+	}
+	return 0;
+}
+
+static int create_entropy(struct vm *vm, struct volt_err *err)
+{
+	struct virtio_dev *v;
+	int r;
+
+	if (!vm->cfg->entropy)
+		return 0;
+	r = rng_create(&v, err);
+	return r < 0 ? r : attach(vm, v, err);
+}
+
+/* ---- the whole ---- */
+
+static void on_escape(void *owner, enum console_escape what)
+{
+	struct vm *vm = owner;
+
+	switch (what) {
+	case CONSOLE_STOP:
+		vm_end(vm, VM_END_QUIT, NULL, "console escape");
+		break;
+	case CONSOLE_POWER_BUTTON:
+		life_ask(&vm->life, "power button");
+		break;
+	}
+}
+
+int machine_open_console(struct vm *vm, struct volt_err *err)
+{
+	bool connected = vm->cfg->console != CONSOLE_OFF;
+	struct console_params params = {
+		.infd = vm->cfg->console == CONSOLE_AUTO ? 0 : -1,
+		.outfd = vm->cfg->console == CONSOLE_AUTO ? 1 : -1,
+		.path = vm->cfg->console == CONSOLE_FILE ? vm->cfg->console_path : NULL,
+		.on_escape = on_escape,
+		.owner = vm,
+	};
+	int r = serial_create(&vm->ioapic, connected, &vm->serial, err);
+
+	if (r == 0 && connected)
+		r = console_create(&vm->loop, vm->serial, &params, &vm->console, err);
+	return r;
+}
+
+int machine_create(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	int r;
+
+	bus_init(&vm->ports, "port");
+	bus_init(&vm->mmio, "mmio");
+	r = create_platform(vm, err);
+	if (r == 0)
+		r = create_disks(vm, res, err);
+	if (r == 0)
+		r = create_entropy(vm, err);
+	if (r < 0)
+		return r;
+	bus_freeze(&vm->ports);
+	bus_freeze(&vm->mmio);
+	return 0;
+}
+
+unsigned machine_slots(const struct vm *vm, struct layout_slot ret[LIMIT_VIRTIO])
+{
+	for (size_t i = 0; i < vm->n_virtio; i++)
+		ret[i] = slot(i);
+	return (unsigned)vm->n_virtio;
+}
+
+void machine_finish(struct vm *vm)
+{
+	if (vm->console)
+		console_flush(vm->console, CONSOLE_FLUSH_MS);
+	console_restore();
+}
+
+void machine_destroy(struct vm *vm)
+{
+	while (vm->n_virtio > 0)
+		vmmio_destroy(vm->virtio[--vm->n_virtio]);
+	console_destroy(vm->console);
+	if (vm->serial)
+		serial_destroy(vm->serial);
+}

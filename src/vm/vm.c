@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Building, running and taking down a VM, see vm.h. One builder: a restore will differ from a cold
+ * boot only in boot_load().
+ */
+#include "vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "boot-load.h"
+#include "cleanup.h"
+#include "log.h"
+#include "machine.h"
+#include "sandbox.h"
+#include "vmmio.h"
+
+/* ---- building ---- */
+
+static int create_kvm(struct vm *vm, int kvmfd, struct volt_err *err)
+{
+	int r;
+
+	vm->vmfd = kvm_create_vm(kvmfd);
+	if (vm->vmfd < 0)
+		return volt_err_set(err, -vm->vmfd, "KVM_CREATE_VM: %m");
+	/* Slots before the interrupt controller: the other order waits for an SRCU grace period. */
+	for (size_t i = 0; i < vm->mem.n_regions; i++) {
+		struct kvm_userspace_memory_region region = {
+			.slot = (uint32_t)i,
+			.guest_phys_addr = vm->mem.regions[i].gpa,
+			.memory_size = vm->mem.regions[i].bytes,
+			.userspace_addr = (uintptr_t)vm->mem.regions[i].host,
+		};
+
+		r = kvm_set_user_memory_region(vm->vmfd, &region);
+		if (r < 0)
+			return volt_err_set(err, -r, "KVM_SET_USER_MEMORY_REGION %zu: %m", i);
+	}
+	r = kvm_set_identity_map_addr(vm->vmfd, LAYOUT_IDENTITY_MAP);
+	if (r == 0)
+		r = kvm_set_tss_addr(vm->vmfd, LAYOUT_TSS);
+	if (r < 0)
+		return volt_err_set(err, -r, "KVM_SET_TSS_ADDR: %m");
+	r = kvm_enable_cap(vm->vmfd, KVM_CAP_SPLIT_IRQCHIP, LAYOUT_N_GSI);
+	if (r < 0)
+		return volt_err_set(err, -r, "KVM_CAP_SPLIT_IRQCHIP: %m");
+	return 0;
+}
+
+static int create_vcpus(struct vm *vm, int kvmfd, struct volt_err *err)
+{
+	int bytes = kvm_get_vcpu_mmap_size(kvmfd);
+
+	if (bytes < (int)sizeof(struct kvm_run))
+		return volt_err_set(err, EIO, "KVM_GET_VCPU_MMAP_SIZE: %d", bytes);
+	vm->vcpus = calloc(vm->cfg->vcpus, sizeof(*vm->vcpus));
+	if (!vm->vcpus)
+		return volt_err_set(err, ENOMEM, "vCPUs: %m");
+	for (unsigned i = 0; i < vm->cfg->vcpus; i++) {
+		int r = vcpu_create(vm, i, vm->vmfd, (size_t)bytes, &vm->vcpus[i], err);
+
+		if (r < 0)
+			return r;
+		vm->n_vcpus++;
+	}
+	return 0;
+}
+
+static void on_end(struct loop_src *src, uint32_t events)
+{
+	struct vm *vm = container_of(src, struct vm, end_src);
+
+	(void)events;
+	loop_drain(vm->endfd);
+	loop_quit(&vm->loop);
+}
+
+static int create_loop(struct vm *vm, struct volt_err *err)
+{
+	int r = loop_init(&vm->loop, err);
+
+	if (r < 0)
+		return r;
+	vm->endfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->endfd < 0)
+		return volt_err_set(err, errno, "eventfd: %m");
+	vm->end_src = (struct loop_src){ on_end, "end", -1 };
+	r = loop_add(&vm->loop, &vm->end_src, vm->endfd, EPOLLIN);
+	if (r < 0)
+		return volt_err_set(err, -r, "watch the end: %m");
+	return life_init(&vm->life, vm, err);
+}
+
+int vm_open(struct vm *vm, const struct vm_config *cfg, struct timeline *timeline,
+	struct volt_err *err)
+{
+	int r;
+
+	*vm = (struct vm){
+		.cfg = cfg,
+		.timeline = timeline,
+		.loop.epollfd = -1,
+		.vmfd = -1,
+		.endfd = -1,
+		.life = { .signalfd = -1, .timerfd = -1 },
+		.metrics = { .fd = -1, .timerfd = -1 },
+	};
+	pthread_mutex_init(&vm->gate.lock, NULL);
+	pthread_cond_init(&vm->gate.cond, NULL);
+	r = create_loop(vm, err);
+	return r < 0 ? r : machine_open_console(vm, err);
+}
+
+static int build(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	int r = metrics_init(&vm->metrics, &vm->loop, take_fd(&res->metricsfd), err);
+
+	if (r == 0)
+		r = gmem_map(&vm->mem, vm->cfg->mem_bytes, err);
+	if (r == 0)
+		r = create_kvm(vm, res->kvmfd, err);
+	if (r == 0)
+		r = machine_create(vm, res, err);
+	if (r < 0)
+		return r;
+	timeline_mark(vm->timeline, TIMELINE_KVM);
+	r = create_vcpus(vm, res->kvmfd, err);
+	if (r == 0)
+		r = boot_load(vm, res, err);
+	if (r < 0)
+		return r;
+	machine_metrics(vm);
+	timeline_mark(vm->timeline, TIMELINE_LOAD);
+	return vcpu_signal_init(err);
+}
+
+int vm_create(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	int r = build(vm, res, err);
+
+	/* What the guest runs from is in its memory now. */
+	res->kernelfd = fd_close(res->kernelfd);
+	res->initrdfd = fd_close(res->initrdfd);
+	res->kvmfd = fd_close(res->kvmfd);
+	return r;
+}
+
+/* ---- the gate ---- */
+
+int vm_gate_wait(struct vm *vm, int r, const struct volt_err *err)
+{
+	bool failed;
+
+	pthread_mutex_lock(&vm->gate.lock);
+	if (r < 0 && !vm->gate.failed) {
+		vm->gate.failed = true;
+		vm->gate.err = *err;
+	}
+	vm->gate.arrived++;
+	pthread_cond_broadcast(&vm->gate.cond);
+	while (!vm->gate.open)
+		pthread_cond_wait(&vm->gate.cond, &vm->gate.lock);
+	failed = vm->gate.failed;
+	pthread_mutex_unlock(&vm->gate.lock);
+	return failed ? -ECANCELED : 0;
+}
+
+/* Waits until `n` threads arrived; false if one of them failed. */
+static bool gate_gather(struct vm *vm, size_t n, struct volt_err *err)
+{
+	bool failed;
+
+	pthread_mutex_lock(&vm->gate.lock);
+	while (vm->gate.arrived < n)
+		pthread_cond_wait(&vm->gate.cond, &vm->gate.lock);
+	failed = vm->gate.failed;
+	if (failed)
+		*err = vm->gate.err;
+	pthread_mutex_unlock(&vm->gate.lock);
+	return !failed;
+}
+
+static void gate_open(struct vm *vm, bool failed)
+{
+	pthread_mutex_lock(&vm->gate.lock);
+	vm->gate.failed |= failed;
+	vm->gate.open = true;
+	pthread_cond_broadcast(&vm->gate.cond);
+	pthread_mutex_unlock(&vm->gate.lock);
+}
+
+/* ---- running ---- */
+
+static int start(struct vm *vm, struct volt_err *err)
+{
+	size_t started = 0;
+	int r = 0;
+
+	while (r == 0 && started < vm->n_vcpus) {
+		r = vcpu_start(&vm->vcpus[started], err);
+		if (r == 0)
+			started++;
+	}
+	if (!gate_gather(vm, started, err))
+		r = -err->code;
+	/* The last thread to confine itself is this one: it had to start the others. */
+	if (r == 0 && !vm->cfg->no_seccomp)
+		r = sandbox_seccomp(SANDBOX_LOOP, err);
+	if (r == 0)
+		timeline_mark(vm->timeline, TIMELINE_RUN);
+	gate_open(vm, r < 0);
+	return r;
+}
+
+int vm_run(struct vm *vm, struct volt_err *err)
+{
+	int r = start(vm, err);
+
+	if (r == 0) {
+		r = loop_run(&vm->loop);
+		if (r < 0)
+			volt_err_set(err, -r, "event loop: %m");
+	}
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		vcpu_stop(&vm->vcpus[i]);
+	machine_finish(vm);
+	metrics_flush(&vm->metrics);
+	return r;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	/* Devices first: a request in flight writes to guest memory. */
+	machine_destroy(vm);
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		vcpu_destroy(&vm->vcpus[i]);
+	free(vm->vcpus);
+	vm->vmfd = fd_close(vm->vmfd);
+	gmem_unmap(&vm->mem);
+	metrics_done(&vm->metrics);
+	life_done(&vm->life);
+	vm->endfd = fd_close(vm->endfd);
+	loop_done(&vm->loop);
+	pthread_cond_destroy(&vm->gate.cond);
+	pthread_mutex_destroy(&vm->gate.lock);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kvm.h without KVM: remembers what was asked for, so that tests can look; a test may script the exits
+ * of the vCPUs. One thread at a time, but for kvm_run() and kvm_signal_msi().
+ */
+#ifndef VOLT_FAKE_KVM_H
+#define VOLT_FAKE_KVM_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+
+#include "compiler.h"
+
+#define FAKE_KVM_FD  1000000 /* any descriptor that kvm.h hands out: not a real one */
+#define FAKE_KVM_MAX 64
+
+struct fake_kvm {
+	struct kvm_ioeventfd ioeventfds[FAKE_KVM_MAX];
+	unsigned n_ioeventfds;
+	struct kvm_msi msis[FAKE_KVM_MAX]; /* the first ones */
+	unsigned n_msis;
+	unsigned n_regions, n_vcpus;
+	int fail_ioeventfd; /* -errno for the next calls; 0: succeed */
+	/*
+	 * KVM_RUN of vCPU `index`: fills *run and returns what the ioctl would. NULL: waits a moment
+	 * and is interrupted. Called on vCPU threads.
+	 */
+	int (*run)(unsigned index, struct kvm_run *run);
+	struct kvm_run *runs[FAKE_KVM_MAX];
+};
+
+extern struct fake_kvm fake_kvm;
+
+void fake_kvm_reset(void);
+
+/* What KVM does on a store of the guest: true if an ioeventfd took it. */
+bool fake_kvm_store(uint64_t gpa, unsigned len, uint64_t value);
+
+#endif

@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the tests of a folder, one process each, and prints ok and not ok lines.
+
+    tests/lib/vt.py FOLDER [--filter GLOB]... [--list]
+
+A test is a function with @vt.test in a file FOLDER/test_STEM.py; its name is STEM/TITLE. It fails by
+raising, is skipped by raising vt.Skip(reason). It runs in its own process group, which is killed when
+the test ends or its time is over, so that nothing is left behind. VOLT_TIMEOUT_FACTOR stretches
+times on slow machines.
+"""
+import argparse
+import fnmatch
+import glob
+import importlib.util
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+FACTOR = float(os.environ.get("VOLT_TIMEOUT_FACTOR", "1"))
+SKIPPED = 77
+
+_tests = []
+_stem = ""
+
+
+class Skip(Exception):
+    """The test cannot be run here, for the reason given."""
+
+
+def test(title, timeout=30, last=False):
+    """last: after those without, e.g. because it uses what they leave."""
+    def add(function):
+        _tests.append((last, f"{_stem}/{title}", timeout, function))
+        return function
+    return add
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+def same(got, want, what="value"):
+    check(got == want, f"{what}: got {got!r}, wanted {want!r}")
+
+
+def until(condition, what, seconds=10.0):
+    """Waits for condition() to be true and returns its value."""
+    end = time.monotonic() + seconds * FACTOR
+    while True:
+        value = condition()
+        if value:
+            return value
+        check(time.monotonic() < end, f"not within {seconds * FACTOR:g} s: {what}")
+        time.sleep(0.02)
+
+
+def tmp():
+    """The directory of this test; removed with it."""
+    return os.environ["VT_TMP"]
+
+
+def _load(folder):
+    global _stem
+    sys.path.insert(0, os.path.join(TREE, "tests", "lib"))
+    sys.modules["vt"] = sys.modules[__name__]
+    for path in sorted(glob.glob(os.path.join(folder, "test_*.py"))):
+        _stem = os.path.basename(path)[5:-3]
+        spec = importlib.util.spec_from_file_location(f"test_{_stem}", path)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return sorted(_tests, key=lambda t: t[0])
+
+
+def _child(function, log, directory):
+    os.setpgid(0, 0)
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    os.environ["VT_TMP"] = directory
+    os.chdir(directory)
+    try:
+        function()
+        status = 0
+    except Skip as e:
+        print(e)
+        status = SKIPPED
+    except BaseException:  # pylint: disable=broad-except
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _run(function, timeout):
+    """(status, output); status None: killed because the time was over."""
+    directory = tempfile.mkdtemp(prefix="volt-test-")
+    with tempfile.TemporaryFile() as log:
+        pid = os.fork()
+        if pid == 0:
+            _child(function, log, directory)
+        pidfd = os.pidfd_open(pid)
+        ended = select.select([pidfd], [], [], timeout * FACTOR)[0]
+        os.close(pidfd)
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            if not ended:  # not yet its own group: it has hardly begun
+                os.kill(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        log.seek(0)
+        output = log.read().decode(errors="replace")
+    shutil.rmtree(directory, ignore_errors=True)
+    return (status if ended else None), output
+
+
+def _report(number, name, status, output, timeout, took):
+    if status == 0:
+        if took > timeout * FACTOR / 3:
+            print(f"# {name}: {took:.0f} s of {timeout * FACTOR:g} s")
+        print(f"ok {number} - {name}", flush=True)
+        return
+    if status == SKIPPED:
+        print(f"ok {number} - {name} # SKIP {output.strip()}", flush=True)
+        return
+    if status is None:
+        output += f"\nkilled: not done within {timeout * FACTOR:g} s"
+    elif status < 0:
+        output += f"\nended by signal {-status}"
+    print(f"not ok {number} - {name}")
+    for line in output.splitlines()[-120:]:
+        print(f"# {line}")
+    sys.stdout.flush()
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("folder")
+    p.add_argument("--filter", action="append", default=[])
+    p.add_argument("--list", action="store_true")
+    args = p.parse_args()
+    tests = [t for t in _load(args.folder)
+             if not args.filter or any(fnmatch.fnmatch(t[1], f) for f in args.filter)]
+    failed = 0
+    for number, (_, name, timeout, function) in enumerate(tests, 1):
+        if args.list:
+            print(name)
+            continue
+        started = time.monotonic()
+        status, output = _run(function, timeout)
+        _report(number, name, status, output, timeout, time.monotonic() - started)
+        failed += status not in (0, SKIPPED)
+    if not args.list:
+        print(f"1..{len(tests)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The whole monitor over a fake KVM whose vCPUs play scripted exits: how a VM is built, how exits reach
+ * devices, how it ends, and that nothing is left. Runs under the sanitizers, so without the sandbox.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fake-kvm.h"
+#include "kernel-image.h"
+#include "vm.h"
+
+/* ---- a script: what the vCPUs do, one exit after the other ---- */
+
+struct step {
+	uint32_t reason; /* KVM_EXIT_* */
+	bool write;
+	uint64_t at; /* port or address */
+	unsigned len;
+	uint64_t value;	   /* written */
+	uint64_t expect;   /* read */
+	unsigned suberror; /* KVM_EXIT_INTERNAL_ERROR */
+	int result;	   /* of the ioctl */
+};
+
+static const struct step *script;
+static size_t script_len, script_at;
+static unsigned wrong_reads;
+
+static void fill(struct kvm_run *run, const struct step *s)
+{
+	run->exit_reason = s->reason;
+	switch (s->reason) {
+	case KVM_EXIT_IO:
+		run->io.direction = s->write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
+		run->io.size = (uint8_t)s->len;
+		run->io.port = (uint16_t)s->at;
+		run->io.count = 1;
+		run->io.data_offset = 2048;
+		memcpy((uint8_t *)run + 2048, &s->value, s->len);
+		break;
+	case KVM_EXIT_MMIO:
+		run->mmio.phys_addr = s->at;
+		run->mmio.len = s->len;
+		run->mmio.is_write = s->write;
+		memcpy(run->mmio.data, &s->value, s->len);
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		run->internal.suberror = s->suberror;
+		break;
+	default:
+		break;
+	}
+}
+
+/* What the step before this one read. */
+static void check_read(const struct kvm_run *run, const struct step *before)
+{
+	const void *data = before->reason == KVM_EXIT_IO ? (const uint8_t *)run + 2048 :
+							   run->mmio.data;
+
+	if (!before->write && (before->reason == KVM_EXIT_IO || before->reason == KVM_EXIT_MMIO) &&
+		before->result == 0 && memcmp(data, &before->expect, before->len) != 0)
+		wrong_reads++;
+}
+
+static int play(unsigned index, struct kvm_run *run)
+{
+	const struct timespec moment = { .tv_nsec = 200000 };
+
+	if (index == 0 && script_at > 0)
+		check_read(run, &script[script_at - 1]);
+	if (index == 0 && script_at < script_len) {
+		const struct step *s = &script[script_at++];
+
+		fill(run, s);
+		return s->result;
+	}
+	nanosleep(&moment, NULL);
+	return -EINTR; /* a halted CPU, until the VM ends or is kicked */
+}
+
+/* ---- a VM around it ---- */
+
+struct fixture {
+	char dir[64], kernel[96], disk[96], console[96], metrics[96];
+	struct vm_config cfg;
+	struct resources res;
+	struct timeline timeline;
+	struct vm *vm;
+	struct volt_err err;
+	int fds_before;
+};
+
+static int count_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static void put_file(const char *path, const void *data, size_t len)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(data, 1, len, f), len);
+	fclose(f);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	static struct image image;
+	static uint8_t disk[1 << 20];
+	char *banner;
+
+	fake_kvm_reset();
+	fake_kvm.run = play;
+	f->fds_before = count_fds();
+	strcpy(f->dir, "/tmp/test-vm-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->kernel, sizeof(f->kernel), "%s/kernel", f->dir);
+	snprintf(f->disk, sizeof(f->disk), "%s/disk", f->dir);
+	snprintf(f->console, sizeof(f->console), "%s/console", f->dir);
+	snprintf(f->metrics, sizeof(f->metrics), "%s/metrics", f->dir);
+	image_elf(&image, 0x1000000, 0x10000);
+	/* Not a Linux kernel: those are refused where the CPU has no virtualization. */
+	banner = memmem(image.bytes, ELF_LEN, "Linux version ", 14);
+	if (banner)
+		*banner = 'l';
+	put_file(f->kernel, image.bytes, ELF_LEN);
+	put_file(f->disk, disk, sizeof(disk));
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	vm_destroy(f->vm);
+	free(f->vm);
+	resources_done(&f->res);
+	vmcfg_done(&f->cfg);
+	unlink(f->kernel);
+	unlink(f->disk);
+	unlink(f->console);
+	unlink(f->metrics);
+	assert_int_equal(rmdir(f->dir), 0);
+	assert_int_equal(count_fds(), f->fds_before);
+	free(f);
+	return 0;
+}
+
+static int create(struct fixture *f, unsigned cpus)
+{
+	char console[112], n[16];
+	const char *argv[] = { "volt-vmm", "--kernel", f->kernel, "--disk", f->disk, "--console", console,
+		"--metrics-path", f->metrics, "--cpus", n, "--boot-timer", "--mem", "64", NULL };
+	struct vmcfg_errors errors = { 0 };
+	enum vmcfg_action action;
+	int r;
+
+	snprintf(console, sizeof(console), "file:%s", f->console);
+	snprintf(n, sizeof(n), "%u", cpus);
+	vmcfg_defaults(&f->cfg);
+	vmcfg_cli(&f->cfg, ARRAY_SIZE(argv) - 1, (char **)argv, &action, &errors);
+	vmcfg_check(&f->cfg, &errors);
+	vmcfg_errors_print(&errors, stderr);
+	assert_int_equal(errors.n, 0);
+	f->cfg.no_seccomp = f->cfg.no_landlock = true;
+	f->cfg.shutdown_timeout_ms = 60;
+	resources_init(&f->res);
+	assert_int_equal(resources_open(&f->res, &f->cfg, &f->err), 0);
+	f->vm = calloc(1, sizeof(*f->vm));
+	r = vm_open(f->vm, &f->cfg, &f->timeline, &f->err);
+	return r < 0 ? r : vm_create(f->vm, &f->res, &f->err);
+}
+
+static int run(struct fixture *f, unsigned cpus, const struct step *steps, size_t n)
+{
+	script = steps;
+	script_len = n;
+	script_at = 0;
+	wrong_reads = 0;
+	if (create(f, cpus) < 0)
+		fail_msg("create: %s", f->err.msg);
+	if (vm_run(f->vm, &f->err) < 0)
+		fail_msg("run: %s", f->err.msg);
+	assert_int_equal(wrong_reads, 0);
+	return vm_exit_status(f->vm);
+}
+
+#define RUN(f, cpus, steps) run(f, cpus, steps, ARRAY_SIZE(steps))
+
+static char *slurp(const char *path)
+{
+	static char text[1 << 16];
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	fclose(f);
+	return text;
+}
+
+static char *report(struct fixture *f)
+{
+	static char text[1 << 14];
+	FILE *m = fmemopen(text, sizeof(text), "w");
+
+	vm_report_print(f->vm, m);
+	fclose(m);
+	return text;
+}
+
+#define OUT(port, v)				\
+	{					\
+		KVM_EXIT_IO, true, port, 1, v	\
+	}
+#define POWER_OFF OUT(0x600, 5 << 2 | 1 << 5)
+
+/* ---- tests ---- */
+
+static void exits_reach_the_devices_and_power_off_ends(void **state)
+{
+	static const struct step steps[] = {
+		OUT(0x3f8, 'h'), OUT(0x3f8, 'i'), OUT(0x3f8, '\n'),
+		{ KVM_EXIT_MMIO, true, 0xc0000000, 1, 123 }, /* boot timer */
+		{ KVM_EXIT_MMIO, false, 0xc0001000, 4, .expect = 0x74726976 },
+		POWER_OFF,
+	};
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, 4, steps), 0);
+	assert_string_equal(slurp(f->console), "hi\n");
+	assert_int_equal(fake_kvm.n_vcpus, 4);
+	assert_true(atomic_load(&f->timeline.ns[TIMELINE_INIT]) > 0);
+	assert_true(atomic_load(&f->timeline.ns[TIMELINE_END]) >=
+		atomic_load(&f->timeline.ns[TIMELINE_INIT]));
+}
+
+static void unclaimed_and_odd_accesses_are_harmless(void **state)
+{
+	static const struct step steps[] = {
+		{ KVM_EXIT_IO, false, 0x70, 4, .expect = UINT32_MAX },
+		{ KVM_EXIT_MMIO, true, 0xc0001000, 3, 1 },
+		{ KVM_EXIT_MMIO, false, 0xc0001ffe, 4, .expect = UINT32_MAX },
+		{ KVM_EXIT_MMIO, false, 0xdead0000, 8, .expect = UINT64_MAX },
+		{ .reason = KVM_EXIT_IOAPIC_EOI },
+		{ .reason = KVM_EXIT_INTR },
+		{ .reason = KVM_EXIT_IO, .len = 1, .at = 0x80, .result = -EAGAIN },
+		POWER_OFF,
+	};
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, 1, steps), 0);
+	assert_true(atomic_load(&f->vm->mmio.unclaimed_reads) >= 2);
+	assert_int_equal(atomic_load(&f->vm->mmio.unclaimed_writes), 1);
+	assert_int_equal(atomic_load(&f->vm->ports.unclaimed_reads), 1);
+}
+
+static void reset_ends_with_0(void **state)
+{
+	static const struct step steps[] = { OUT(0x64, 0xfe) };
+
+	assert_int_equal(RUN((struct fixture *)*state, 2, steps), 0);
+}
+
+static void panic_ends_with_16_and_the_console(void **state)
+{
+	static const struct step steps[] = { OUT(0x3f8, 'o'), OUT(0x3f8, 0x1b), OUT(0x3f8, '\n'),
+		OUT(0x505, 1) };
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, 1, steps), 16);
+	assert_non_null(strstr(report(f), "the guest's kernel panicked"));
+	assert_non_null(strstr(report(f), "registers of vcpu 0"));
+	assert_non_null(strstr(report(f), "  o.\n"));
+}
+
+static void triple_fault_ends_with_17(void **state)
+{
+	static const struct step steps[] = { { .reason = KVM_EXIT_SHUTDOWN } };
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, 2, steps), 17);
+	assert_non_null(strstr(report(f), "triple fault"));
+}
+
+static void kvm_errors_end_with_18(void **state)
+{
+	static const struct step steps[] = { { .reason = KVM_EXIT_INTERNAL_ERROR, .suberror = 3 } };
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, 1, steps), 18);
+	assert_non_null(strstr(report(f), "KVM internal error 3"));
+}
+
+static void failing_ioctl_ends_with_18(void **state)
+{
+	static const struct step steps[] = { { .reason = KVM_EXIT_IO, .result = -EFAULT } };
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, 1, steps), 18);
+	assert_non_null(strstr(report(f), "KVM_RUN: Bad address"));
+}
+
+static void unknown_exit_ends_with_18(void **state)
+{
+	static const struct step steps[] = { { .reason = KVM_EXIT_DEBUG } };
+
+	assert_int_equal(RUN((struct fixture *)*state, 1, steps), 18);
+}
+
+/* A guest that answers neither button nor keys is killed when its time is over. */
+static void deaf_guest_is_killed_with_19(void **state)
+{
+	static const struct step steps[] = { { .reason = KVM_EXIT_INTR } };
+	struct fixture *f = *state;
+
+	script = steps;
+	script_len = script_at = 0;
+	assert_int_equal(create(f, 1), 0);
+	life_ask(&f->vm->life, "test");
+	assert_int_equal(vm_run(f->vm, &f->err), 0);
+	assert_int_equal(vm_exit_status(f->vm), 19);
+	assert_int_equal(f->vm->life.stage, LIFE_CTRL_ALT_DEL);
+	assert_true(atomic_load(&f->vm->pm.irq.raised) == 1);
+}
+
+static void first_end_counts(void **state)
+{
+	static const struct step steps[] = { { .reason = KVM_EXIT_INTR } };
+	struct fixture *f = *state;
+
+	script = steps;
+	script_len = script_at = 0;
+	assert_int_equal(create(f, 1), 0);
+	vm_end(f->vm, VM_END_POWEROFF, NULL, "one");
+	vm_end(f->vm, VM_END_PANIC, NULL, "two");
+	assert_int_equal(vm_run(f->vm, &f->err), 0);
+	assert_int_equal(vm_exit_status(f->vm), 0);
+	assert_string_equal(f->vm->report.text, "one");
+}
+
+static void metrics_are_one_json_object(void **state)
+{
+	static const struct step steps[] = { OUT(0x3f8, 'x'), POWER_OFF };
+	struct fixture *f = *state;
+	char *line;
+
+	assert_int_equal(RUN(f, 2, steps), 0);
+	line = slurp(f->metrics);
+	assert_int_equal(strncmp(line, "{\"utc_timestamp_ms\":", 20), 0);
+	assert_string_equal(line + strlen(line) - 3, "}}\n");
+	assert_non_null(strstr(line, "\"serial\":{\"tx_bytes\":1,"));
+	assert_non_null(strstr(line, "\"disk0\":{\"kicks\":"));
+	assert_non_null(strstr(line, "\"vcpu 1\":{"));
+}
+
+static void failed_ioeventfd_is_an_error_that_names_the_queue(void **state)
+{
+	struct fixture *f = *state;
+
+	fake_kvm.fail_ioeventfd = -ENOSPC;
+	assert_int_equal(create(f, 1), -ENOSPC);
+	assert_non_null(strstr(f->err.msg, "disk0.q0"));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(exits_reach_the_devices_and_power_off_ends),
+		TEST(unclaimed_and_odd_accesses_are_harmless),
+		TEST(reset_ends_with_0),
+		TEST(panic_ends_with_16_and_the_console),
+		TEST(triple_fault_ends_with_17),
+		TEST(kvm_errors_end_with_18),
+		TEST(failing_ioctl_ends_with_18),
+		TEST(unknown_exit_ends_with_18),
+		TEST(deaf_guest_is_killed_with_19),
+		TEST(first_end_counts),
+		TEST(metrics_are_one_json_object),
+		TEST(failed_ioeventfd_is_an_error_that_names_the_queue),
+	};
+
+	return cmocka_run_group_tests_name("vm", tests, NULL, NULL);
+}
