@@ -38,6 +38,7 @@ class Vmm:
             self.proc = subprocess.Popen(self.args, stdin=stdin, stdout=stdout or out, stderr=err,
                                          env=env)
         self.pid = self.proc.pid
+        vt.witnesses.append(self.story)
 
     def out(self):
         with open(self.out_path, "rb") as f:

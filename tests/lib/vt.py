@@ -12,7 +12,7 @@ times on slow machines.
 import argparse
 import fnmatch
 import glob
-import importlib.util
+import importlib
 import os
 import select
 import shutil
@@ -25,6 +25,9 @@ import traceback
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 FACTOR = float(os.environ.get("VOLT_TIMEOUT_FACTOR", "1"))
 SKIPPED = 77
+
+# What can be said about a test that takes too long: functions that return text.
+witnesses = []
 
 _tests = []
 _stem = ""
@@ -69,21 +72,30 @@ def tmp():
 
 def _load(folder):
     global _stem
+    sys.dont_write_bytecode = True
     sys.path.insert(0, os.path.join(TREE, "tests", "lib"))
+    sys.path.insert(0, folder)
     sys.modules["vt"] = sys.modules[__name__]
     for path in sorted(glob.glob(os.path.join(folder, "test_*.py"))):
         _stem = os.path.basename(path)[5:-3]
-        spec = importlib.util.spec_from_file_location(f"test_{_stem}", path)
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        importlib.import_module(f"test_{_stem}")
     return sorted(_tests, key=lambda t: t[0])
 
 
-def _child(function, log, directory):
+def _time_is_over(_signal, _frame):
+    for witness in witnesses:
+        print(witness())
+    raise TimeoutError("the test's time is over")
+
+
+def _child(function, timeout, log, directory):
     os.setpgid(0, 0)
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     os.environ["VT_TMP"] = directory
     os.chdir(directory)
+    signal.signal(signal.SIGALRM, _time_is_over)
+    signal.setitimer(signal.ITIMER_REAL, timeout)
     try:
         function()
         status = 0
@@ -104,9 +116,9 @@ def _run(function, timeout):
     with tempfile.TemporaryFile() as log:
         pid = os.fork()
         if pid == 0:
-            _child(function, log, directory)
+            _child(function, timeout * FACTOR, log, directory)
         pidfd = os.pidfd_open(pid)
-        ended = select.select([pidfd], [], [], timeout * FACTOR)[0]
+        ended = select.select([pidfd], [], [], timeout * FACTOR + 5)[0]
         os.close(pidfd)
         try:
             os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input: one clear message for each mistake, all mistakes of a configuration together, exit
+status 1, and KVM is not touched."""
+import json
+import os
+import re
+import subprocess
+
+import vt
+from vmm import BINARY, disk, payload
+
+LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+ \[")
+
+
+def run(*args, **kw):
+    r = subprocess.run([BINARY, *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True, check=False, timeout=20, **kw)
+    return r.returncode, r.stdout, r.stderr
+
+
+def errors(text):
+    """What is not a line of the log."""
+    return [line for line in text.splitlines() if line and not LOG_LINE.match(line)]
+
+
+def refused(args, *messages, kvm_allowed=False):
+    """volt-vmm ends with 1 and says exactly one line for each pattern; KVM stays closed."""
+    trace = os.path.join(vt.tmp(), "trace")
+    r = subprocess.run(["strace", "-f", "-qq", "-e", "trace=open,openat,ioctl", "-o", trace, BINARY,
+                        *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+    vt.same(r.returncode, 1, f"exit status (stderr: {r.stderr!r})")
+    vt.same(r.stdout, "", "standard output")
+    lines = errors(r.stderr)
+    vt.same(len(lines), len(messages), f"number of lines on stderr {lines}")
+    for pattern in messages:
+        vt.check(sum(bool(re.search(pattern, line)) for line in lines) == 1,
+                 f"{pattern!r} is not in exactly one of {lines}")
+    if not kvm_allowed:
+        with open(trace, encoding="utf-8", errors="replace") as f:
+            calls = f.read()
+        vt.check("/dev/kvm" not in calls and "KVM_" not in calls, f"KVM was touched:\n{calls}")
+
+
+def file(name, data=b""):
+    path = os.path.join(vt.tmp(), name)
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def kernel():
+    return payload("hello")
+
+
+def document(**sections):
+    doc = {"boot-source": {"kernel_image_path": kernel()},
+           "machine-config": {"vcpu_count": 1, "mem_size_mib": 128}, "drives": []}
+    doc.update(sections)
+    return file("vm.json", json.dumps(doc).encode())
+
+
+def _truncated(n):
+    with open(kernel(), "rb") as f:
+        return file("kernel", f.read()[:n])
+
+
+def _broken_elf(offset, data):
+    with open(kernel(), "rb") as f:
+        content = bytearray(f.read())
+    content[offset:offset + len(data)] = data
+    return file("kernel", bytes(content))
+
+
+vt.test("no kernel is given")(lambda: refused([], "--kernel"))
+vt.test("the kernel is missing")(
+    lambda: refused(["--kernel", "/none/vmlinux"], "/none/vmlinux.*No such file"))
+vt.test("the kernel is a directory")(lambda: refused(["--kernel", "/etc"], "/etc.*directory"))
+vt.test("the kernel is empty")(
+    lambda: refused(["--kernel", file("kernel")], "kernel.*(empty|short|truncated|neither|0 bytes)",
+                    kvm_allowed=True))
+vt.test("the kernel is short: 10, 64 and 5000 bytes")(
+    lambda: [refused(["--kernel", _truncated(n)], "kernel.*(truncated|only 10 bytes|neither|end of the file)",
+                     kvm_allowed=True) for n in (10, 64, 5000)])
+vt.test("the kernel is not a kernel")(
+    lambda: refused(["--kernel", file("kernel", b"\x42" * 70000)], "neither an ELF",
+                    kvm_allowed=True))
+vt.test("the kernel is for another machine")(
+    lambda: refused(["--kernel", _broken_elf(18, b"\xb7\x00")], "kernel.*x86-64", kvm_allowed=True))
+vt.test("the kernel's program headers are beyond the file")(
+    lambda: refused(["--kernel", _broken_elf(32, b"\xff" * 8)], "kernel", kvm_allowed=True))
+vt.test("the kernel does not fit the memory")(
+    lambda: refused(["--kernel", kernel(), "--mem", 1], "kernel.*memory", kvm_allowed=True))
+vt.test("the initrd is missing")(
+    lambda: refused(["--kernel", kernel(), "--initrd", "/none/initrd"], "initrd.*No such file"))
+vt.test("the initrd does not fit the memory")(
+    lambda: refused(["--kernel", kernel(), "--initrd", disk("big", 2 * 140000)], "initrd.*memory"))
+vt.test("0 and 33 vCPUs, and words for numbers")(
+    lambda: [refused(["--kernel", kernel(), "--cpus", n], f"--cpus.*1 to 32.*'{n}'")
+             for n in ("0", "33", "-1", "two", "1.5", "99999999999999999999")])
+vt.test("3 vCPUs with two threads a core")(
+    lambda: refused(["--kernel", kernel(), "--cpus", 3, "--smt"], "smt|vcpu|cpus"))
+vt.test("no memory, too much, and words for numbers")(
+    lambda: [refused(["--kernel", kernel(), "--mem", n], "--mem.*'")
+             for n in ("0", "lots", "12Q", "2000000", "-5")])
+vt.test("a disk is missing")(
+    lambda: refused(["--kernel", kernel(), "--disk", "/none/a.img"], "/none/a.img.*No such file"))
+vt.test("a disk of 1000 bytes")(
+    lambda: refused(["--kernel", kernel(), "--disk", file("a.img", b"x" * 1000)],
+                    "1000 bytes.*multiple of 512"))
+vt.test("an empty disk")(
+    lambda: refused(["--kernel", kernel(), "--disk", file("a.img")], "a.img.*empty"))
+vt.test("a disk that is a directory")(
+    lambda: refused(["--kernel", kernel(), "--disk", "/etc"], "/etc.*directory"))
+vt.test("two disks with one id")(
+    lambda: refused(["--kernel", kernel(), "--disk", disk("a") + ",id=x", "--disk",
+                     disk("b") + ",id=x"], "'x'.*id"))
+vt.test("18 disks")(
+    lambda: refused(["--kernel", kernel()] + [a for i in range(18)
+                                              for a in ("--disk", disk(f"{i}"))], "17"))
+vt.test("an unknown option of a disk")(
+    lambda: refused(["--kernel", kernel(), "--disk", disk() + ",fast"], "--disk.*'fast'"))
+vt.test("an unknown flag, with the one that was meant")(
+    lambda: refused(["--kernel", kernel(), "--cpu", 1], "--cpu: .*--cpus"))
+vt.test("a flag without its value")(lambda: refused(["--kernel"], "--kernel.*needs a value"))
+vt.test("a command line of 3000 bytes")(
+    lambda: refused(["--kernel", kernel(), "--cmdline", "a" * 3000], "--cmdline.*3000.*2047"))
+vt.test("a command line that is too long with what the monitor adds")(
+    lambda: refused(["--kernel", kernel(), "--cmdline", "a" * 2040], "command line|--cmdline|cmdline",
+                    kvm_allowed=True))
+vt.test("an unknown key, with its path")(
+    lambda: refused(["--config-file", document(**{"machine-config": {
+        "vcpu_count": 1, "mem_size_mib": 128, "cores": 2}})], r"machine-config\.cores.*unknown"))
+vt.test("an unknown section")(
+    lambda: refused(["--config-file", document(colour={"a": 1})], "colour.*unknown"))
+vt.test("a number that is a string, with its path")(
+    lambda: refused(["--config-file", document(**{"machine-config": {
+        "vcpu_count": "two", "mem_size_mib": 128}})], r'machine-config\.vcpu_count.*"two"'))
+vt.test("an unknown key in the second drive, with its path")(
+    lambda: refused(["--config-file", document(drives=[
+        {"drive_id": "a", "path_on_host": disk("a"), "is_root_device": False},
+        {"drive_id": "b", "path_on_host": disk("b"), "is_root_device": False, "speed": 9}])],
+        r"drives\[1\]\.speed.*unknown"))
+vt.test("a document that is not JSON, with the line")(
+    lambda: refused(["--config-file", file("vm.json", b'{\n"boot-source": oops }')], "vm.json:2"))
+vt.test("a document that is missing")(
+    lambda: refused(["--config-file", "/none/vm.json"], "/none/vm.json.*No such file"))
+vt.test("several mistakes on the command line are told together")(
+    lambda: refused(["--kernel", "/none/k", "--cpus", 99, "--mem", "x", "--disk", "/none/d", "--bogus"],
+                    "/none/k", "--cpus", "--mem", "/none/d", "--bogus"))
+vt.test("several mistakes in a document are told together")(
+    lambda: refused(["--config-file", document(**{
+        "machine-config": {"vcpu_count": 0, "mem_size_mib": 128, "x": 1},
+        "boot-source": {"kernel_image_path": "/none/k"}})],
+        r"machine-config\.vcpu_count", r"machine-config\.x", "/none/k"))
+
+
+@vt.test("an unreadable kernel and disk, as another user")
+def _():
+    if os.geteuid() != 0:
+        raise vt.Skip("needs root, to become another user")
+    os.chmod(vt.tmp(), 0o755)
+    binary = as_nobody_can(BINARY)
+    k, d = file("kernel", b"x"), disk()
+    os.chmod(k, 0)
+    os.chmod(d, 0o400)
+    r = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", binary,
+                        "--kernel", k, "--disk", d], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       text=True, check=False, timeout=20)
+    vt.same(r.returncode, 1, "exit status")
+    lines = errors(r.stderr)
+    vt.same(len(lines), 2, f"lines {lines}")
+    vt.check(all("Permission denied" in line for line in lines), lines)
+
+
+def as_nobody_can(path):
+    copy = os.path.join(vt.tmp(), os.path.basename(path))
+    subprocess.run(["cp", path, copy], check=True)
+    os.chmod(copy, 0o755)
+    return copy
+
+
+@vt.test("--check accepts a good configuration, touches no KVM and says nothing")
+def _():
+    trace = os.path.join(vt.tmp(), "trace")
+    r = subprocess.run(["strace", "-f", "-qq", "-e", "trace=openat,ioctl", "-o", trace, BINARY,
+                        "--kernel", kernel(), "--disk", disk(), "--check"], text=True, check=False,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+    vt.same((r.returncode, r.stdout), (0, ""), "status and output")
+    with open(trace, encoding="utf-8") as f:
+        vt.check("/dev/kvm" not in f.read(), "--check opened /dev/kvm")
+    status, _, err = run("--kernel", "/none", "--check")
+    vt.same(status, 1, "status of a bad one")
+    vt.check("/none" in err, err)
+
+
+@vt.test("--dump-config gives a document that gives the same document")
+def _():
+    args = ["--kernel", kernel(), "--disk", disk() + ",ro,io=uring,id=q", "--cpus", 4, "--smt",
+            "--mem", "300", "--cmdline", 'quiet "x y"', "--id", "a-b", "--console", "off",
+            "--shutdown-timeout", 7]
+    status, first, err = run(*args, "--dump-config")
+    vt.same((status, err), (0, ""), "status and stderr")
+    doc = json.loads(first)
+    vt.same(doc["machine-config"]["vcpu_count"], 4, "vcpu_count")
+    vt.same(doc["machine-config"]["mem_size_mib"], 300, "mem_size_mib")
+    status, second, err = run("--config-file", file("vm.json", first.encode()), "--dump-config")
+    vt.same((status, second, err), (0, first, ""), "the second document")
+
+
+@vt.test("--version and --help go to standard output, with 0, whatever else is there")
+def _():
+    status, out, err = run("--version")
+    vt.check(status == 0 and re.fullmatch(r"volt-vmm v\d+\.\d+\.\d+\n", out) and not err, (out, err))
+    status, out, err = run("--bogus", "--help")
+    vt.check(status == 0 and out.startswith("Usage: volt-vmm") and not err, (status, out, err))
+    for flag in ("--kernel", "--disk", "--config-file", "--no-seccomp", "--check"):
+        vt.check(flag in out, f"--help lacks {flag}")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linux guests: kernels, disks, scripts that run in the guest, and what its log may say."""
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import vt
+from vmm import Vmm
+
+IMAGES = json.loads(os.environ.get("VOLT_IMAGES", "{}"))
+VIRTIO_SWIOTLB = "swiotlb=noforce"
+
+# name: (kernel image, --boot-protocol, more words on the command line)
+KERNELS = {
+    "tuned-pvh": ("tuned/vmlinux", "pvh", ""),
+    "tuned-linux64": ("tuned/vmlinux", "linux", ""),
+    "tuned-bzImage": ("tuned/bzImage", "auto", ""),
+    "bare": ("bare/vmlinux", "auto", VIRTIO_SWIOTLB + " reboot=k"),
+    "cloud-6.1": ("cloud-6.1/vmlinuz", "auto", ""),
+    "cloud-6.12": ("cloud-6.12/vmlinuz", "auto", ""),
+}
+
+# Lines of level error and above that a good boot has too: (kernel, pattern).
+ALLOWED = [
+    # With swiotlb=noforce there is no bounce buffer to take 24-bit masks from; nothing needs one.
+    ("bare", r"software IO TLB: Cannot allocate"),
+    ("cloud", r"platform regulatory\.0|regulatory\.db"),
+]
+# Whatever level they come at.
+NEVER = re.compile(r"\b(WARNING: CPU|BUG:|Oops|Call Trace|general protection|I/O error|"
+                   r"soft lockup|rcu.*stall|Kernel panic|unhandled|hung task|nobody cared)")
+
+# The end of each script: what the kernel complained of.
+COMPLAINTS = """
+echo "complaints:"
+dmesg -r | grep -E '^<[0-3]>|WARNING: CPU|BUG:|Oops|Call Trace|I/O error|lockup|stall|nobody cared'
+echo "end of complaints"
+"""
+
+
+def image(name):
+    vt.check(name in IMAGES, f"VOLT_IMAGES does not name {name}; start this by tests/run")
+    return IMAGES[name]
+
+
+def root_disk(name="root.ext4"):
+    path = os.path.join(vt.tmp(), name)
+    subprocess.run(["cp", "--sparse=always", image("root.ext4"), path], check=True)
+    os.chmod(path, 0o600)
+    return path
+
+
+def fsck(path):
+    r = subprocess.run(["e2fsck", "-fn", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                       text=True, check=False)
+    vt.check(r.returncode == 0, f"e2fsck: {r.stdout}")
+
+
+class Linux(Vmm):
+    """A guest that runs a script with its root on /dev/vda, the script on /dev/vdb."""
+
+    def __init__(self, kernel, script, root, *args, cpus=1, mem=256, end="poweroff", io="sync",
+                 disks=()):
+        name, protocol, words = KERNELS[kernel]
+        self.kernel = kernel
+        path = os.path.join(vt.tmp(), f"script-{len(os.listdir(vt.tmp()))}")
+        data = (script + COMPLAINTS).encode()
+        with open(path, "wb") as f:
+            f.write(data + b"\n" * (-len(data) % 512))
+        argv = ["--kernel", image(name), "--boot-protocol", protocol, "--cpus", cpus, "--mem", mem,
+                "--cmdline", f"console=ttyS0 quiet panic=-1 root=/dev/vda rw volt.script=/dev/vdb "
+                f"volt.end={end} {words}".strip()]
+        initrd = name.split("/")[0] + "/initrd"
+        if kernel.startswith("cloud"):
+            argv += ["--initrd", image(initrd)]
+        for disk in (f"{root},id=root,io={io}", f"{path},id=script,ro", *disks):
+            argv += ["--disk", disk]
+        super().__init__(*argv, *args)
+
+    def finished(self, seconds=60):
+        """The script ended with 0, the guest as asked, and its kernel has nothing to complain of."""
+        self.wait(0, seconds)
+        self.expect("volt-script: exit 0\n" in self.out(), "the script did not end with 0")
+        text = self.out().split("complaints:\n")[1].split("end of complaints")[0]
+        for line in text.splitlines():
+            allowed = any(self.kernel.startswith(k) and re.search(p, line) for k, p in ALLOWED)
+            self.expect(allowed and not NEVER.search(line), f"the guest's kernel says: {line}")
+        return self
+
+    def value(self, name):
+        found = re.search(rf"^{name}=(.*)$", self.out(), re.M)
+        self.expect(found, f"the guest did not say {name}=")
+        return found[1]
+
+
+def free_space(mib):
+    """Fails early where the test's files would not fit."""
+    free = shutil.disk_usage(vt.tmp()).free >> 20
+    vt.check(free > mib, f"{vt.tmp()}: {free} MiB free, {mib} wanted")
