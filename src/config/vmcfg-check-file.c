@@ -100,7 +100,8 @@ static void check_initrd(const struct vm_config *cfg, struct vmcfg_errors *error
 	else if (f.bytes > room)
 		vmcfg_error(errors, "initrd",
 			"%s has %" PRIu64 " bytes, and %" PRIu64
-			" MiB of memory leave room for %" PRIu64 "; give the guest more memory or a smaller initrd",
+			" MiB of memory leave room for %" PRIu64
+			"; give the guest more memory or a smaller initrd",
 			cfg->initrd_path, f.bytes, cfg->mem_bytes / MIB, room);
 }
 

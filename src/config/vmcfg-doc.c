@@ -136,8 +136,8 @@ static const struct vmcfg_row instance[] = {
 		       "kernel command line." },
 	{ "boot_protocol", VMCFG_ENUM, .offset = VM(boot_protocol), .def = BOOT_PROTOCOL_AUTO,
 		.names = boot_protocol_names,
-		.doc = "How the kernel is entered. Auto: by its PVH entry if it has one, else by its "
-		       "64-bit entry." },
+		.doc = "How the kernel is entered. Auto: by its PVH entry if it has one, else by "
+		       "its 64-bit entry." },
 	{ "timeline", VMCFG_BOOL, .offset = VM(timeline),
 		.doc = "Prints at the end where the time of the boot went." },
 	{ "boot_timer", VMCFG_BOOL, .offset = VM(boot_timer),

@@ -213,7 +213,9 @@ static bool set_string(const struct vmcfg_row *row, void *base, const char *text
 	return false;
 }
 
-/* -1 if there is no such name. Flags are typed by people: for them the letter case does not matter. */
+/*
+ * -1 if there is no such name. Flags are typed by people: for them the letter case does not matter.
+ */
 static int find_name(const struct vmcfg_row *row, const char *text,
 	int (*compare)(const char *, const char *))
 {

@@ -4,7 +4,8 @@
  * file, checked as a whole, and constant from then on: nothing is opened and no KVM call is made
  * before it is complete. All mistakes are reported together, each with the path of its field.
  *
- *	vmcfg_defaults() -> vmcfg_json() and vmcfg_cli() -> vmcfg_check() -> const struct vm_config *
+ *	vmcfg_defaults() -> vmcfg_json() and vmcfg_cli() -> vmcfg_check() -> const struct vm_config
+ **
  *
  * Main thread. Strings are owned by the configuration.
  */
@@ -15,7 +16,7 @@
 #include <stdio.h>
 
 #include "err.h"
-#include "limits.h"
+#include "limit.h"
 #include "log.h"
 
 enum disk_io { DISK_IO_SYNC, DISK_IO_URING };

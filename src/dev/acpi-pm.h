@@ -29,7 +29,8 @@ struct acpi_pm {
 	struct irq_line irq;
 	struct acpi_pm_events events;
 	uint8_t sleep_control; /* SLP_TYP as last written; SLP_EN reads as 0 */
-	_Atomic uint64_t poweroffs, resets, ignored; /* ignored: other sleep types, other reset values */
+	_Atomic uint64_t poweroffs, resets,
+		ignored; /* ignored: other sleep types, other reset values */
 };
 
 /* ioapic is borrowed; NULL: interrupts are only counted. */

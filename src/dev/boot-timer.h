@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The boot timer, Firecracker's: a guest that is up writes the byte 123 to LAYOUT_BOOT_TIMER, and the
- * monitor tells how long the boot took. Registers on the vCPU thread under dev.lock.
+ * The boot timer, Firecracker's: a guest that is up writes the byte 123 to LAYOUT_BOOT_TIMER, and
+ * the monitor tells how long the boot took. Registers on the vCPU thread under dev.lock.
  */
 #ifndef VOLT_BOOT_TIMER_H
 #define VOLT_BOOT_TIMER_H

@@ -9,8 +9,9 @@
 #define OFF_COMMAND (LAYOUT_PORT_I8042_COMMAND - LAYOUT_PORT_I8042_DATA)
 
 /*
- * System control port B as a PC without timer or speaker would show it: no parity or bus error, which
- * Linux looks for after an NMI, and the timer's output high, which its TSC calibration waits for.
+ * System control port B as a PC without timer or speaker would show it: no parity or bus error,
+ * which Linux looks for after an NMI, and the timer's output high, which its TSC calibration waits
+ * for.
  */
 #define PORT_B 0x20
 
@@ -71,9 +72,9 @@ enum {
 #define KBD_BREAK   0xf0 /* set 2: the next code is a key that was released */
 
 /*
- * Scan code set 2 to set 1, for what this keyboard sends: Ctrl, Alt, Del, and the two answers that the
- * real controller's table changes too (second byte of the identity, number of the set). The rest is
- * the same in both (acknowledge, the prefix 0xe0) or above the table.
+ * Scan code set 2 to set 1, for what this keyboard sends: Ctrl, Alt, Del, and the two answers that
+ * the real controller's table changes too (second byte of the identity, number of the set). The
+ * rest is the same in both (acknowledge, the prefix 0xe0) or above the table.
  */
 static uint8_t translated(uint8_t code)
 {
@@ -97,7 +98,8 @@ static bool kbd_readable(const struct i8042_regs *r)
 	return r->kbd_used > 0 && !(r->ctr & CTR_KBD_DISABLED);
 }
 
-/* The line is high while a keyboard byte can be read. Controller answers are polled for: no interrupt. */
+/* The line is high while a keyboard byte can be read. Controller answers are polled for: no
+ * interrupt. */
 static void update_line(struct i8042 *k)
 {
 	const struct i8042_regs *r = &k->regs;
@@ -371,7 +373,8 @@ void i8042_init(struct i8042 *k, struct ioapic *ioapic, const struct i8042_event
 		.irq = { .ioapic = ioapic, .gsi = LAYOUT_GSI_KEYBOARD },
 		.events = *events,
 		/* As a PC's firmware leaves it, but for the interrupt, which the guest asks for. */
-		.regs = { .ctr = CTR_SYSTEM | CTR_TRANSLATE | CTR_AUX_DISABLED, .kbd_scanning = true },
+		.regs = { .ctr = CTR_SYSTEM | CTR_TRANSLATE | CTR_AUX_DISABLED,
+			.kbd_scanning = true },
 	};
 	dev_init(&k->dev, &i8042_ops);
 }

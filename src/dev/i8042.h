@@ -9,8 +9,9 @@
  * command byte says so, which covers the codes that this keyboard can send. Source: IBM PC AT
  * Technical Reference (1985), "Keyboard Controller" and "Keyboard".
  *
- * Threads: registers on the vCPU thread under dev.lock (taken by the bus); i8042_ctrl_alt_del() on the
- * loop thread takes the lock itself. No system calls but those of the interrupt and the callback.
+ * Threads: registers on the vCPU thread under dev.lock (taken by the bus); i8042_ctrl_alt_del() on
+ * the loop thread takes the lock itself. No system calls but those of the interrupt and the
+ * callback.
  */
 #ifndef VOLT_I8042_H
 #define VOLT_I8042_H
@@ -57,8 +58,8 @@ void i8042_init(struct i8042 *k, struct ioapic *ioapic, const struct i8042_event
 void i8042_done(struct i8042 *k);
 
 /*
- * Presses and releases Ctrl-Alt-Del. -EAGAIN: the guest has switched the keyboard off, or has not read
- * enough of what was typed before; nothing was sent.
+ * Presses and releases Ctrl-Alt-Del. -EAGAIN: the guest has switched the keyboard off, or has not
+ * read enough of what was typed before; nothing was sent.
  */
 int i8042_ctrl_alt_del(struct i8042 *k);
 

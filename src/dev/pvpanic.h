@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's kernel says that it has crashed (QEMU docs/specs/pvpanic.rst): one byte port, read for
- * the supported events, written with the event that happened. Registers on the vCPU thread under
- * dev.lock.
+ * The guest's kernel says that it has crashed (QEMU docs/specs/pvpanic.rst): one byte port, read
+ * for the supported events, written with the event that happened. Registers on the vCPU thread
+ * under dev.lock.
  */
 #ifndef VOLT_PVPANIC_H
 #define VOLT_PVPANIC_H

@@ -348,7 +348,9 @@ static const struct dev_ops serial_ops = {
 
 int serial_create(struct ioapic *ioapic, bool connected, struct serial **ret, struct volt_err *err)
 {
-	/* calloc, not a copied initialiser: pages of the ring that are never used stay untouched. */
+	/*
+	 * calloc, not a copied initialiser: pages of the ring that are never used stay untouched.
+	 */
 	_cleanup_free_ struct serial *s = calloc(1, sizeof(*s));
 
 	if (!s)

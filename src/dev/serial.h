@@ -8,14 +8,14 @@
  * dropped and counted: the guest is never held up, and what is in the ring stays in order. The last
  * SERIAL_TAIL_BYTES are kept aside for crash reports, dropped bytes included.
  *
- * In: serial_rx() puts into the receive FIFO what fits. If it did not fit, the eventfd fires when the
- * guest has emptied the FIFO.
+ * In: serial_rx() puts into the receive FIFO what fits. If it did not fit, the eventfd fires when
+ * the guest has emptied the FIFO.
  *
- * Interrupts: the line is high while an enabled condition is pending, and the I/O APIC gets the edge.
- * MCR.OUT2, which gates the line on a PC, is ignored, as QEMU does: some guests never set it.
- * Transmission takes no time, so each write to THR lets "transmitter empty" fall and rise again. That
- * new edge is given only once for a run of writes with no other access between them: the local APIC
- * would merge the others, and each one costs a system call.
+ * Interrupts: the line is high while an enabled condition is pending, and the I/O APIC gets the
+ * edge. MCR.OUT2, which gates the line on a PC, is ignored, as QEMU does: some guests never set it.
+ * Transmission takes no time, so each write to THR lets "transmitter empty" fall and rise again.
+ * That new edge is given only once for a run of writes with no other access between them: the local
+ * APIC would merge the others, and each one costs a system call.
  *
  * Threads: registers on the vCPU thread under dev.lock (taken by the bus); the rest, as said below,
  * takes the lock itself. The only system call on the vCPU thread is the write to the eventfd.

@@ -29,7 +29,7 @@
 
 #include <linux/virtio_config.h>
 
-#include "limits.h"
+#include "limit.h"
 #include "virtq.h"
 
 #define VIRTIO_BIT(n) (UINT64_C(1) << (n))

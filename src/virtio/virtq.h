@@ -45,7 +45,7 @@
 
 #include "compiler.h"
 #include "gmem.h"
-#include "limits.h"
+#include "limit.h"
 
 /* Feature bits, virtio 1.2 section 6. */
 #define VIRTQ_F_INDIRECT  28

@@ -21,7 +21,9 @@
 #include "regs.h"
 #include "vm.h"
 
-/* A KVM made of software runs small guests, but not Linux: say so instead of hanging in its boot. */
+/*
+ * A KVM made of software runs small guests, but not Linux: say so instead of hanging in its boot.
+ */
 static int check_software_kvm(const struct vm *vm, int kvmfd, const struct kernel_image *kernel,
 	struct volt_err *err)
 {
@@ -29,7 +31,8 @@ static int check_software_kvm(const struct vm *vm, int kvmfd, const struct kerne
 		probe_run(kvmfd) == 0)
 		return 0;
 	return volt_err_set(err, ENOTSUP,
-		"this machine has no VT-x or AMD-V, and its KVM is software that cannot run a Linux "
+		"this machine has no VT-x or AMD-V, and its KVM is software that cannot run a "
+		"Linux "
 		"kernel: run in the lab, which emulates a machine that can: "
 		"lab/volt-lab run -- volt-vmm ...");
 }
@@ -114,7 +117,8 @@ int boot_load(struct vm *vm, const struct resources *res, struct volt_err *err)
 		return volt_err_wrap(err, "'%s'", vm->cfg->kernel_path);
 	if (vm->cfg->boot_protocol == BOOT_PROTOCOL_PVH && !kernel.pvh)
 		return volt_err_set(err, ENOEXEC,
-			"'%s' has no PVH entry: leave out --boot-protocol pvh", vm->cfg->kernel_path);
+			"'%s' has no PVH entry: leave out --boot-protocol pvh",
+			vm->cfg->kernel_path);
 	r = check_software_kvm(vm, res->kvmfd, &kernel, err);
 	if (r == 0 && in.initrd) {
 		r = initrd_load(res->initrdfd, &vm->mem, &kernel, &initrd, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a guest exit means: one switch, on the vCPU's thread. A reason that is not here is an error of
- * KVM or of the monitor and ends the VM with a report.
+ * What a guest exit means: one switch, on the vCPU's thread. A reason that is not here is an error
+ * of KVM or of the monitor and ends the VM with a report.
  */
 #include "bus.h"
 #include "probe.h"

@@ -99,7 +99,9 @@ int life_init(struct life *l, struct vm *vm, struct volt_err *err)
 	r = pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (r)
 		return volt_err_set(err, r, "block signals: %m");
-	/* A reader that is gone and a terminal that is not ours are errors of a call, not our end. */
+	/*
+	 * A reader that is gone and a terminal that is not ours are errors of a call, not our end.
+	 */
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigaction(SIGTTIN, &ignore, NULL);
 	sigaction(SIGTTOU, &ignore, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signals and the orderly end. SIGTERM, SIGINT and SIGHUP ask the guest to stop: its power button at
- * once, Ctrl-Alt-Del after a third of the time-out, the end by force after all of it. A second signal
- * ends the VM at once. Loop thread.
+ * Signals and the orderly end. SIGTERM, SIGINT and SIGHUP ask the guest to stop: its power button
+ * at once, Ctrl-Alt-Del after a third of the time-out, the end by force after all of it. A second
+ * signal ends the VM at once. Loop thread.
  */
 #ifndef VOLT_LIFE_H
 #define VOLT_LIFE_H

@@ -85,8 +85,8 @@ static const struct member vcpu_members[] = {
 	MEMBER(struct vcpu, exits_other),
 };
 
-static void add(struct metrics *m, const char *group, const void *base, const struct member *members,
-	size_t n)
+static void add(struct metrics *m, const char *group, const void *base,
+	const struct member *members, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		metrics_add(m, group, members[i].name,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The devices of a VM: made, put on the buses, connected to interrupts and to the end of the VM. What
- * this monitor can emulate is listed in machine.c, in order. Main thread.
+ * The devices of a VM: made, put on the buses, connected to interrupts and to the end of the VM.
+ * What this monitor can emulate is listed in machine.c, in order. Main thread.
  */
 #ifndef VOLT_MACHINE_H
 #define VOLT_MACHINE_H
 
 #include "err.h"
 #include "layout.h"
-#include "limits.h"
+#include "limit.h"
 
 struct resources;
 struct vm;

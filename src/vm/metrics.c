@@ -72,8 +72,9 @@ void metrics_flush(struct metrics *m)
 		if (!same)
 			n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s,\"%s\":{",
 				group ? "}" : "", e->group);
-		n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s\"%s\":%" PRIu64, same ? "," : "",
-			e->name, atomic_load_explicit(e->value, memory_order_relaxed));
+		n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s\"%s\":%" PRIu64,
+			same ? "," : "", e->name,
+			atomic_load_explicit(e->value, memory_order_relaxed));
 		group = e->group;
 	}
 	n += (size_t)snprintf(line + n, LINE_BYTES - n, "%s}\n", group ? "}" : "");

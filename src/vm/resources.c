@@ -91,7 +91,8 @@ static int open_kvm(struct resources *r, struct volt_err *err)
 	case ENXIO:
 	case ENODEV:
 		return volt_err_set(err, -fd,
-			"/dev/kvm is missing: load kvm_intel or kvm_amd and enable virtualization in "
+			"/dev/kvm is missing: load kvm_intel or kvm_amd and enable virtualization "
+			"in "
 			"the firmware, or run in the lab: lab/volt-lab run -- volt-vmm ...");
 	case EACCES:
 	case EPERM:
@@ -116,7 +117,7 @@ int resources_open(struct resources *r, const struct vm_config *cfg, struct volt
 	if (e == 0)
 		e = open_disks(r, cfg, err);
 	if (e == 0 && cfg->metrics_path)
-		e = open_file("metrics", cfg->metrics_path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK,
-			&r->metricsfd, err);
+		e = open_file("metrics", cfg->metrics_path,
+			O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK, &r->metricsfd, err);
 	return e < 0 ? e : open_kvm(r, err);
 }

@@ -29,7 +29,9 @@ struct timeline {
 
 void timeline_mark(struct timeline *t, enum timeline_mark mark);
 
-/* When the process was started: CLOCK_MONOTONIC microseconds, 0 if not known (then: TIMELINE_MAIN). */
+/*
+ * When the process was started: CLOCK_MONOTONIC microseconds, 0 if not known (then: TIMELINE_MAIN).
+ */
 void timeline_start(struct timeline *t, uint64_t start_time_us);
 
 /* A table for people. */

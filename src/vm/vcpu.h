@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A virtual CPU: its KVM descriptor, its shared page and the thread that runs it. The thread enters
- * the guest, answers exits from the buses, and does nothing else: no file, no socket, no allocation.
- * All fields but `stop` belong to that thread while it runs.
+ * the guest, answers exits from the buses, and does nothing else: no file, no socket, no
+ * allocation. All fields but `stop` belong to that thread while it runs.
  */
 #ifndef VOLT_VCPU_H
 #define VOLT_VCPU_H
@@ -45,8 +45,8 @@ void vcpu_stop(struct vcpu *v);
 bool vcpu_joined(struct vcpu *v);
 
 /*
- * One exit. Returns true to enter the guest again. vCPU thread; exit.c, called by vcpu.c and by tests
- * with a scripted kvm_run.
+ * One exit. Returns true to enter the guest again. vCPU thread; exit.c, called by vcpu.c and by
+ * tests with a scripted kvm_run.
  */
 bool exit_handle(struct vcpu *v);
 

@@ -218,9 +218,9 @@ static int start(struct vm *vm, struct volt_err *err)
 }
 
 /*
- * A vCPU that resets a device waits for the requests in flight, which the loop completes: so the loop
- * goes on until all vCPUs have left. A disk that never answers must not keep the process: then the
- * threads are left to the end of it.
+ * A vCPU that resets a device waits for the requests in flight, which the loop completes: so the
+ * loop goes on until all vCPUs have left. A disk that never answers must not keep the process: then
+ * the threads are left to the end of it.
  */
 static int stop(struct vm *vm, struct volt_err *err)
 {

@@ -7,9 +7,9 @@
  *	vm_run	    confines the threads, runs the guest, serves the loop       main thread
  *	vm_destroy  gives everything back					main thread
  *
- * The VM ends once: vm_end() keeps the first reason. Threads: the loop (main) owns devices' I/O; each
- * vCPU thread runs its guest CPU. Fields are set while the VM is built and constant from then on, but
- * for what says otherwise.
+ * The VM ends once: vm_end() keeps the first reason. Threads: the loop (main) owns devices' I/O;
+ *each vCPU thread runs its guest CPU. Fields are set while the VM is built and constant from then
+ *on, but for what says otherwise.
  */
 #ifndef VOLT_VM_H
 #define VOLT_VM_H
@@ -47,7 +47,9 @@ enum vm_end {
 	VM_END_ERROR,	     /* the monitor could not go on */
 };
 
-/* What is known about an end that is not a normal one. Written once, before vm->end is published. */
+/*
+ * What is known about an end that is not a normal one. Written once, before vm->end is published.
+ */
 struct vm_report {
 	char text[200];
 	char vcpu[16]; /* name of the vCPU, or "" */
@@ -98,21 +100,26 @@ struct vm {
 	struct metrics metrics;
 };
 
-/* vm is owned by the caller, must not move afterwards, and needs vm_destroy() whatever is returned. */
+/*
+ * vm is owned by the caller, must not move afterwards, and needs vm_destroy() whatever is returned.
+ */
 int vm_open(struct vm *vm, const struct vm_config *cfg, struct timeline *timeline,
 	struct volt_err *err);
 /* Takes the descriptors it needs out of res, and closes those that have served. */
 int vm_create(struct vm *vm, struct resources *res, struct volt_err *err);
 /* Returns when the VM has ended; -errno if it could not be started, or a vCPU not stopped. */
 int vm_run(struct vm *vm, struct volt_err *err);
-/* False: a thread could not be stopped and uses vm until the process ends; nothing was given back. */
+/*
+ * False: a thread could not be stopped and uses vm until the process ends; nothing was given back.
+ */
 bool vm_destroy(struct vm *vm);
 
 /* Any thread. v: the calling vCPU's, whose registers are kept for the report, or NULL. */
 void vm_end(struct vm *vm, enum vm_end why, struct vcpu *v, const char *fmt, ...) PRINTF_LIKE(4, 5);
 bool vm_ended(const struct vm *vm);
 int vm_exit_status(const struct vm *vm);
-/* Registers and the last console lines, for ends that someone must look at. Main thread, at the end. */
+/* Registers and the last console lines, for ends that someone must look at. Main thread, at the
+ * end. */
 void vm_report_print(struct vm *vm, FILE *out);
 
 /*

@@ -12,7 +12,7 @@
 
 #include "gmem.h"
 #include "layout.h"
-#include "limits.h"
+#include "limit.h"
 
 struct acpi_config {
 	unsigned n_vcpus; /* 1..LIMIT_VCPUS; APIC ids are 0..n_vcpus - 1 */

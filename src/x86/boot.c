@@ -9,7 +9,7 @@
 #include "initrd.h"
 #include "kernel.h"
 #include "layout.h"
-#include "limits.h"
+#include "limit.h"
 
 #define E820_RAM      1
 #define E820_RESERVED 2

@@ -10,7 +10,7 @@
 
 #include "err.h"
 #include "layout.h"
-#include "limits.h"
+#include "limit.h"
 
 struct cmdline_config {
 	const char *user;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "kvm.h"
-#include "limits.h"
+#include "limit.h"
 
 #define BIT(n) (UINT32_C(1) << (n))
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "layout.h"
-#include "limits.h"
+#include "limit.h"
 
 /* 4.1 */
 struct PACKED mp_float {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any sequence of port accesses and host key presses on the keyboard controller. Oracle: invariants.
- * It is never busy, never locked; reading the status changes nothing; when the status says that there is
- * a byte, reading takes one away, and at most 17 readings empty it; a reset comes exactly from the
- * commands that mean one; a keyboard byte that becomes readable with its interrupt on gives an edge.
+ * Any sequence of port accesses and host key presses on the keyboard controller. Oracle:
+ * invariants. It is never busy, never locked; reading the status changes nothing; when the status
+ * says that there is a byte, reading takes one away, and at most 17 readings empty it; a reset
+ * comes exactly from the commands that mean one; a keyboard byte that becomes readable with its
+ * interrupt on gives an edge.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kvm.h without KVM: remembers what was asked for, so that tests can look; a test may script the exits
- * of the vCPUs. One thread at a time, but for kvm_run() and kvm_signal_msi().
+ * kvm.h without KVM: remembers what was asked for, so that tests can look; a test may script the
+ * exits of the vCPUs. One thread at a time, but for kvm_run() and kvm_signal_msi().
  */
 #ifndef VOLT_FAKE_KVM_H
 #define VOLT_FAKE_KVM_H
@@ -22,8 +22,8 @@ struct fake_kvm {
 	unsigned n_regions, n_vcpus;
 	int fail_ioeventfd; /* -errno for the next calls; 0: succeed */
 	/*
-	 * KVM_RUN of vCPU `index`: fills *run and returns what the ioctl would. NULL: waits a moment
-	 * and is interrupted. Called on vCPU threads.
+	 * KVM_RUN of vCPU `index`: fills *run and returns what the ioctl would. NULL: waits a
+	 * moment and is interrupted. Called on vCPU threads.
 	 */
 	int (*run)(unsigned index, struct kvm_run *run);
 	struct kvm_run *runs[FAKE_KVM_MAX];

@@ -82,7 +82,9 @@ int main(void)
 	if (boot_has("end.reset")) {
 		out8(reset, ((const uint8_t *)fadt)[128]);
 	} else {
-		/* S5's type is the first element of the package after _S5_ (an AML byte constant). */
+		/*
+		 * S5's type is the first element of the package after _S5_ (an AML byte constant).
+		 */
 		out8(sleep, 5 << 2 | 0x20);
 	}
 	fail("the VM goes on");

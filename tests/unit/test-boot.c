@@ -10,7 +10,7 @@
 #include "initrd.h"
 #include "kernel.h"
 #include "layout.h"
-#include "limits.h"
+#include "limit.h"
 #include "num.h"
 
 #define RAM (64 * MIB)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The serial port, driven the way Linux's 8250 driver does, and the limits of its two host functions. */
+/* The serial port, driven the way Linux's 8250 driver does, and the limits of its two host
+ * functions. */
 #include "test.h"
 
 #include <stdlib.h>
@@ -347,7 +348,9 @@ static void loopback_cuts_the_input(void **state)
 	assert_int_equal(in(s, DATA), 'a');
 }
 
-/* A restored port has its registers and a low line; whatever is owed is raised by the first look. */
+/*
+ * A restored port has its registers and a low line; whatever is owed is raised by the first look.
+ */
 static void restored_port_raises_what_it_owes(void **state)
 {
 	struct serial *s = *state;

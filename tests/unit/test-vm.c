@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole monitor over a fake KVM whose vCPUs play scripted exits: how a VM is built, how exits reach
- * devices, how it ends, and that nothing is left. Runs under the sanitizers, so without the sandbox.
+ * The whole monitor over a fake KVM whose vCPUs play scripted exits: how a VM is built, how exits
+ * reach devices, how it ends, and that nothing is left. Runs under the sanitizers, so without the
+ * sandbox.
  */
 #include "test.h"
 
@@ -167,8 +168,9 @@ static int tear_down(void **state)
 static int create(struct fixture *f, unsigned cpus)
 {
 	char console[112], n[16];
-	const char *argv[] = { "volt-vmm", "--kernel", f->kernel, "--disk", f->disk, "--console", console,
-		"--metrics-path", f->metrics, "--cpus", n, "--boot-timer", "--mem", "64", NULL };
+	const char *argv[] = { "volt-vmm", "--kernel", f->kernel, "--disk", f->disk, "--console",
+		console, "--metrics-path", f->metrics, "--cpus", n, "--boot-timer", "--mem", "64",
+		NULL };
 	struct vmcfg_errors errors = { 0 };
 	enum vmcfg_action action;
 	int r;

@@ -123,50 +123,57 @@ static const struct {
 	const char *args, *error;
 } cases[] = {
 	{ "--kernel kernel", "" },
-	{ "--kernel kernel --initrd initrd --disk disk --console file:open/new --log-path fifo", "" },
+	{ "--kernel kernel --initrd initrd --disk disk --console file:open/new --log-path fifo",
+		"" },
 	{ "--kernel kernel --disk readonly,ro --disk link,ro --disk disk", "" },
-	{ "--kernel none", "kernel: none cannot be found: No such file or directory; check the path\n" },
-	{ "--kernel kernel/x", "kernel: kernel/x cannot be found: Not a directory; check the path\n" },
+	{ "--kernel none",
+		"kernel: none cannot be found: No such file or directory; check the path\n" },
+	{ "--kernel kernel/x",
+		"kernel: kernel/x cannot be found: Not a directory; check the path\n" },
 	{ "--kernel tiny", "kernel: tiny has only 10 bytes; give an ELF vmlinux or a bzImage\n" },
 	{ "--kernel dir", "kernel: dir is a directory; give a regular file\n" },
 	{ "--kernel fifo", "kernel: fifo is a FIFO; give a regular file\n" },
-	{ "--kernel secret", "kernel: secret cannot be opened for reading: Permission denied; check its "
-			     "owner and mode\n" },
+	{ "--kernel secret",
+		"kernel: secret cannot be opened for reading: Permission denied; check its "
+		"owner and mode\n" },
 	{ "--kernel kernel --initrd none",
 		"initrd: none cannot be found: No such file or directory; check the path\n" },
 	{ "--kernel kernel --initrd empty", "initrd: empty is empty\n" },
-	{ "--kernel kernel --initrd big",
-		"initrd: big has 134217728 bytes, and 128 MiB of memory leave room for 133169152; give "
-		"the guest more memory or a smaller initrd\n" },
-	{ "--kernel kernel --initrd initrd --mem 1",
-		"initrd: initrd has 100000 bytes, and 1 MiB of memory leave room for 0; give the guest "
-		"more memory or a smaller initrd\n" },
+	{ "--kernel kernel --initrd big", "initrd: big has 134217728 bytes, and 128 MiB of memory "
+					  "leave room for 133169152; give "
+					  "the guest more memory or a smaller initrd\n" },
+	{ "--kernel kernel --initrd initrd --mem 1", "initrd: initrd has 100000 bytes, and 1 MiB "
+						     "of memory leave room for 0; give the guest "
+						     "more memory or a smaller initrd\n" },
 	{ "--kernel kernel --disk none",
 		"disk 'disk0': none cannot be found: No such file or directory; check the path\n" },
-	{ "--kernel kernel --disk secret,ro",
-		"disk 'disk0': secret cannot be opened for reading: Permission denied; check its owner "
-		"and mode\n" },
-	{ "--kernel kernel --disk readonly",
-		"disk 'disk0': readonly cannot be opened for writing: Permission denied; allow it, or "
-		"attach the disk read-only\n" },
-	{ "--kernel kernel --disk odd",
-		"disk 'disk0': odd has 4097 bytes, which is not a multiple of 512; give a raw image "
-		"(truncate -s %512 rounds it up)\n" },
+	{ "--kernel kernel --disk secret,ro", "disk 'disk0': secret cannot be opened for reading: "
+					      "Permission denied; check its owner "
+					      "and mode\n" },
+	{ "--kernel kernel --disk readonly", "disk 'disk0': readonly cannot be opened for writing: "
+					     "Permission denied; allow it, or "
+					     "attach the disk read-only\n" },
+	{ "--kernel kernel --disk odd", "disk 'disk0': odd has 4097 bytes, which is not a multiple "
+					"of 512; give a raw image "
+					"(truncate -s %512 rounds it up)\n" },
 	{ "--kernel kernel --disk empty", "disk 'disk0': empty is empty\n" },
 	{ "--kernel kernel --disk dir",
 		"disk 'disk0': dir is a directory; give a regular file or a block device\n" },
-	{ "--kernel kernel --disk /dev/null",
-		"disk 'disk0': /dev/null is a character device; give a regular file or a block device\n" },
+	{ "--kernel kernel --disk /dev/null", "disk 'disk0': /dev/null is a character device; give "
+					      "a regular file or a block device\n" },
 	{ "--kernel kernel --disk disk --disk link,id=copy",
-		"disk 'copy': link is also disk 'disk0', and both may write, which would destroy it; "
+		"disk 'copy': link is also disk 'disk0', and both may write, which would destroy "
+		"it; "
 		"attach it once, or read-only\n" },
-	{ "--kernel kernel --console file:none/x",
-		"console: the directory none cannot be found: No such file or directory; make it first\n" },
-	{ "--kernel kernel --console file:dir", "console: dir is a directory; give the path of a file "
-						"or FIFO\n" },
+	{ "--kernel kernel --console file:none/x", "console: the directory none cannot be found: "
+						   "No such file or directory; make it first\n" },
+	{ "--kernel kernel --console file:dir",
+		"console: dir is a directory; give the path of a file "
+		"or FIFO\n" },
 	{ "--kernel kernel --log-path dir/log",
 		"log: no file can be made in dir: Permission denied\n" },
-	{ "--kernel kernel --log-path kernel/log", "log: kernel/log cannot be written: Not a directory\n" },
+	{ "--kernel kernel --log-path kernel/log",
+		"log: kernel/log cannot be written: Not a directory\n" },
 	{ "--kernel kernel --metrics-path readonly",
 		"metrics: readonly cannot be written: Permission denied\n" },
 	/* Together. */
@@ -174,7 +181,8 @@ static const struct {
 		"--cpus: must be a whole number from 1 to 32, not '0'\n"
 		"kernel: none cannot be found: No such file or directory; check the path\n"
 		"initrd: empty is empty\n"
-		"disk 'disk0': odd has 4097 bytes, which is not a multiple of 512; give a raw image "
+		"disk 'disk0': odd has 4097 bytes, which is not a multiple of 512; give a raw "
+		"image "
 		"(truncate -s %512 rounds it up)\n"
 		"disk 'd': dir is a directory; give a regular file or a block device\n"
 		"log: dir is a directory; give the path of a file or FIFO\n" },
@@ -202,7 +210,8 @@ static void nothing_is_created_or_kept_open(void **state)
 	out = fmemopen(text, sizeof(text), "w");
 	before = dup(0);
 	close(before);
-	check("--kernel kernel --initrd initrd --disk disk --console file:open/new --log-path open/log",
+	check("--kernel kernel --initrd initrd --disk disk --console file:open/new --log-path "
+	      "open/log",
 		out);
 	after = dup(0);
 	close(after);

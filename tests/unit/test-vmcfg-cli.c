@@ -200,8 +200,8 @@ static const struct {
 	{ "--frobnicate", "--frobnicate: unknown option; --help lists all" },
 	{ "--kernel k -v", "-v: unknown option; --help lists all" },
 	{ "--kernel", "--kernel: needs a value: PATH" },
-	{ "--kernel --smt",
-		"--kernel: needs a value: PATH (one that starts with -- is given as --kernel=VALUE)" },
+	{ "--kernel --smt", "--kernel: needs a value: PATH (one that starts with -- is given as "
+			    "--kernel=VALUE)" },
 	{ "--kernel k --kernel k", "--kernel: is given twice" },
 	{ "--kernel k --smt --smt", "--smt: is given twice" },
 	{ "--kernel k --smt=yes", "--smt: takes no value" },
@@ -212,12 +212,14 @@ static const struct {
 	{ "--kernel k --cpus 33", "--cpus: must be a whole number from 1 to 32, not '33'" },
 	{ "--kernel k --cpus two", "--cpus: must be a whole number from 1 to 32, not 'two'" },
 	{ "--kernel k --cpus -1", "--cpus: must be a whole number from 1 to 32, not '-1'" },
-	{ "--kernel k --cpus 3 --smt",
-		"vCPUs: 3 do not make whole cores of two threads; with smt give 1 or an even number" },
-	{ "--kernel k --mem 0", "--mem: must be a whole number from 1 to 1048576 of MiB, or a size in "
-				"whole MiB such as 512M or 2G, not '0'" },
-	{ "--kernel k --mem 1025K", "--mem: must be a whole number from 1 to 1048576 of MiB, or a size "
-				    "in whole MiB such as 512M or 2G, not '1025K'" },
+	{ "--kernel k --cpus 3 --smt", "vCPUs: 3 do not make whole cores of two threads; with smt "
+				       "give 1 or an even number" },
+	{ "--kernel k --mem 0",
+		"--mem: must be a whole number from 1 to 1048576 of MiB, or a size in "
+		"whole MiB such as 512M or 2G, not '0'" },
+	{ "--kernel k --mem 1025K",
+		"--mem: must be a whole number from 1 to 1048576 of MiB, or a size "
+		"in whole MiB such as 512M or 2G, not '1025K'" },
 	{ "--kernel k --shutdown-timeout 0",
 		"--shutdown-timeout: must be a whole number from 1 to 86400, not '0'" },
 	{ "--kernel k --start-time-us x",
@@ -227,9 +229,9 @@ static const struct {
 	{ "--kernel k --console tty", "--console: must be auto, off or file:PATH, not 'tty'" },
 	{ "--kernel k --console file:", "--console: must not be empty" },
 	{ "--kernel k --id a_b", "id: 'a_b' may have only letters, digits and hyphens" },
-	{ "--kernel k --disk a,rw",
-		"--disk: 'rw' is not known behind the path; there are ro, root, id=ID, io=sync|uring, "
-		"cache=writeback|unsafe and queues=N" },
+	{ "--kernel k --disk a,rw", "--disk: 'rw' is not known behind the path; there are ro, "
+				    "root, id=ID, io=sync|uring, "
+				    "cache=writeback|unsafe and queues=N" },
 	{ "--kernel k --disk a,io=aio", "--disk: io= must be sync or uring, not 'aio'" },
 	{ "--kernel k --disk a,cache=none",
 		"--disk: cache= must be writeback or unsafe, not 'none'" },
@@ -284,7 +286,8 @@ static void all_mistakes_are_shown_at_once(void **state)
 
 	(void)state;
 	run(&r,
-		"--kernal k --cpus 33 --smt=1 --api-sock s --no-api --config-file /nonexistent/vm.json "
+		"--kernal k --cpus 33 --smt=1 --api-sock s --no-api --config-file "
+		"/nonexistent/vm.json "
 		"--disk a,io=aio,id=disk0 --disk b,id=disk0",
 		NULL);
 	vmcfg_check_values(&r.cfg, &r.e);

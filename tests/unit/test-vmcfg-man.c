@@ -79,7 +79,8 @@ static void write_row(const struct vmcfg_row *row, FILE *out)
 	else if (row->names)
 		snprintf(line, sizeof(line), "%s, default %s.", accepts, row->names[row->def]);
 	else if (row->type == VMCFG_BOOL || row->type == VMCFG_NOT)
-		snprintf(line, sizeof(line), "%s, default %s.", accepts, row->def ? "true" : "false");
+		snprintf(line, sizeof(line), "%s, default %s.", accepts,
+			row->def ? "true" : "false");
 	else
 		snprintf(line, sizeof(line), "%s, default %" PRIu64 ".", accepts, row->def);
 	fill(line, out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every maximum of the monitor, with its reason. */
-#ifndef VOLT_LIMITS_H
-#define VOLT_LIMITS_H
+#ifndef VOLT_LIMIT_H
+#define VOLT_LIMIT_H
 
 #define LIMIT_VCPUS	   32	   /* Firecracker's; APIC ids and CPUID topology are made for it */
 #define LIMIT_MEM_MIB	   1048576 /* 1 TiB: the identity of RAM and 64-bit MMIO below 2^40 */
