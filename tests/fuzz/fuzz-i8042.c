@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	n_resets = 0;
 	i8042_init(&k, NULL, &(struct i8042_events){ on_reset, NULL });
-	for (size_t i = 0; i + 1 < size && i < 4096; i += 2)
+	for (size_t i = 0; i + 1 < size && i < 512; i += 2)
 		step(&k, data[i], data[i + 1], &output_port);
 	while (port_in(&k.dev, STATUS) & 1) {
 		port_in(&k.dev, DATA);
