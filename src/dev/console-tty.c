@@ -13,7 +13,7 @@ static _Atomic int raw_fd = -1; /* set after `saved` is complete; -1: nothing to
 
 bool console_tty_is_ours(int fd)
 {
-	/* #syscalls loop vcpu: ioctl=TIOCGPGRP getpgid getpgrp */
+	/* #syscalls loop vcpu: ioctl=TIOCGPGRP getpgrp */
 	pid_t foreground = tcgetpgrp(fd);
 
 	return foreground < 0 ? errno == ENOTTY : foreground == getpgrp();
