@@ -80,7 +80,7 @@ class Linux(Vmm):
         super().__init__(*argv, *args)
 
     def finished(self, seconds=60):
-        """The script ended with 0, the guest as asked, and its kernel has nothing to complain of."""
+        """The script ended with 0, the guest as asked, and its kernel complains of nothing."""
         self.wait(0, seconds)
         self.expect("volt-script: exit 0\n" in self.out(), "the script did not end with 0")
         text = self.out().split("complaints:\n")[1].split("end of complaints")[0]

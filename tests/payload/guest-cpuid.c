@@ -14,7 +14,9 @@ static struct leaf cpuid(uint32_t leaf, uint32_t sub)
 {
 	struct leaf l;
 
-	__asm__ volatile("cpuid" : "=a"(l.a), "=b"(l.b), "=c"(l.c), "=d"(l.d) : "a"(leaf), "c"(sub));
+	__asm__ volatile("cpuid"
+			 : "=a"(l.a), "=b"(l.b), "=c"(l.c), "=d"(l.d)
+			 : "a"(leaf), "c"(sub));
 	return l;
 }
 

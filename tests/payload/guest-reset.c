@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reset clears the state of the negotiation and of the queues and nothing else: reset, negotiation
- * and I/O follow each other (a driver does just that: it writes status 0 first), also with requests in
- * flight, which never write into the guest's memory after the reset.
+ * and I/O follow each other (a driver does just that: it writes status 0 first), also with requests
+ * in flight, which never write into the guest's memory after the reset.
  */
 #include "vdev.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every payload guest has: ports, MMIO, a console, a verdict and ways to end. A payload
- * defines main(); returning from it is PASS, then the VM is powered off. The host looks for the line
- * "PASS" or "FAIL why" on the console. Options come on the kernel command line as name=value.
+ * defines main(); returning from it is PASS, then the VM is powered off. The host looks for the
+ * line "PASS" or "FAIL why" on the console. Options come on the kernel command line as name=value.
  *
  * The software KVM of a machine without VT-x emulates about 1.8 million instructions a second and
  * knows no SSE: loops are kept short, and everything is built with -mgeneral-regs-only.
@@ -135,7 +135,7 @@ static inline void pause(void)
 	__asm__ volatile("pause" : : : "memory");
 }
 
-/* About 5 to 20 seconds of any machine's time stamp counter: longer than any honest answer takes. */
+/* 5 to 20 seconds of any machine's time stamp counter: longer than any honest answer takes. */
 #define PATIENCE UINT64_C(20000000000)
 
 void *memcpy(void *dst, const void *src, size_t n);
@@ -185,7 +185,8 @@ typedef void irq_handler(void);
 
 void irq_init(void); /* IDT, local APIC on */
 void irq_load_idt(void);
-void irq_route(unsigned gsi, uint8_t vector, irq_handler *handler); /* edge, to this CPU, unmasked */
+/* Edge-triggered, to this CPU, unmasked. */
+void irq_route(unsigned gsi, uint8_t vector, irq_handler *handler);
 void irq_mask(unsigned gsi);
 uint32_t lapic_read(unsigned reg);
 void lapic_write(unsigned reg, uint32_t v);

@@ -84,7 +84,7 @@ struct seg {
 	bool write; /* the device writes it */
 };
 
-/* Devices sit in pages from 0xc0001000 on, GSIs from 5 on, unless the command line says otherwise. */
+/* Devices are in pages from 0xc0001000, GSIs from 5 on, or where mmio=, mmio.step=, gsi= say. */
 void vdev_at(struct vdev *d, unsigned slot);
 /* The n-th device of a kind (2: blk, 4: rng); fails the test if there is none. */
 void vdev_find(struct vdev *d, uint32_t device_id, unsigned n);
@@ -102,7 +102,8 @@ bool vdev_broken(const struct vdev *d);
 void virtq_init(struct virtq *q, struct vdev *d, unsigned index, unsigned size);
 /* A chain of n segments, direct or through an indirect table; not yet visible. Returns its head. */
 uint16_t virtq_add(struct virtq *q, const struct seg *segs, unsigned n);
-uint16_t virtq_add_indirect(struct virtq *q, const struct seg *segs, unsigned n, struct desc *table);
+uint16_t virtq_add_indirect(
+	struct virtq *q, const struct seg *segs, unsigned n, struct desc *table);
 void virtq_publish(struct virtq *q, uint16_t head);
 void virtq_kick(struct virtq *q);
 bool virtq_more(const struct virtq *q);
