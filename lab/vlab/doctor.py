@@ -57,7 +57,7 @@ def native():
     """(works, lines of the probe)."""
     try:
         r = subprocess.run([cache.probe()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, timeout=60, check=False)
+                           stderr=subprocess.STDOUT, timeout=90, check=False)
     except LabError as e:
         return False, [str(e)]
     except (OSError, subprocess.TimeoutExpired) as e:
@@ -78,7 +78,7 @@ def _lab_key():
 
 
 def _try_lab():
-    argv = [sys.executable, os.path.join(HERE, "volt-lab"), "run", "--timeout", "60", "--",
+    argv = [sys.executable, os.path.join(HERE, "volt-lab"), "run", "--timeout", "90", "--",
             cache.probe()]
     r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, check=False)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk request as a sequence of system calls, which both back ends make in their own way: disk_next()
- * says which call is to be made, disk_step() takes its result. Private to the back ends.
+ * A disk request as a sequence of system calls, which both back ends make in their own way:
+ * disk_next() says which call is to be made, disk_step() takes its result. Private to the back
+ * ends.
  */
 #ifndef VOLT_DISK_CALL_H
 #define VOLT_DISK_CALL_H
@@ -28,8 +29,9 @@ void disk_next(const struct disk *d, struct disk_req *req, struct disk_call *ret
 int disk_step(struct disk_req *req, ssize_t res);
 
 /*
- * Back ends fill *ret from a common part whose fd stays the caller's on failure. disk_uring_create()
- * returns the -errno of the call that the kernel refused, with *ret_what naming it.
+ * Back ends fill *ret from a common part whose fd stays the caller's on failure.
+ * disk_uring_create() returns the -errno of the call that the kernel refused, with *ret_what naming
+ * it.
  */
 int disk_sync_create(const struct disk *common, struct disk **ret);
 int disk_uring_create(const struct disk *common, struct loop *loop, struct disk **ret,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The disk back end over io_uring, see disk.h. One ring per disk, with the disk as its only registered
- * file. Before the ring is enabled it is restricted to the four opcodes below on that file, so that a
- * monitor that has been taken over gains nothing by it; after that the only system call is
- * io_uring_enter(2), once per batch. Completions ring an eventfd that the loop watches. Loop thread.
+ * The disk back end over io_uring, see disk.h. One ring per disk, with the disk as its only
+ * registered file. Before the ring is enabled it is restricted to the four opcodes below on that
+ * file, so that a monitor that has been taken over gains nothing by it; after that the only system
+ * call is io_uring_enter(2), once per batch. Completions ring an eventfd that the loop watches.
+ * Loop thread.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -97,7 +98,9 @@ static void uring_commit(struct disk *d)
 	}
 }
 
-/* Reaps one batch; false if there was nothing. Results of finished requests go to done() if asked. */
+/*
+ * Reaps one batch; false if there was nothing. Results of finished requests go to done() if asked.
+ */
 static bool reap(struct disk_uring *u, bool report)
 {
 	struct io_uring_cqe *cqes[REAP_BATCH];

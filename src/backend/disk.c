@@ -66,7 +66,8 @@ void disk_next(const struct disk *d, struct disk_req *req, struct disk_call *ret
 	ret->kind = DISK_CALL_FALLOCATE;
 	ret->mode = way_of(req);
 	if (ret->mode == BY_WRITING) {
-		req->zeros = (struct iovec){ d->zeros, MIN(ret->bytes, (uint64_t)DISK_ZEROS_BYTES) };
+		req->zeros =
+			(struct iovec){ d->zeros, MIN(ret->bytes, (uint64_t)DISK_ZEROS_BYTES) };
 		ret->kind = DISK_CALL_WRITEV;
 		ret->iov = &req->zeros;
 		ret->n_iov = 1;

@@ -51,25 +51,32 @@ void loop_del(struct loop *l, struct loop_src *src)
 			l->pending[i].data.ptr = NULL;
 }
 
+int loop_poll(struct loop *l, int timeout_ms)
+{
+	/* #syscalls loop: epoll_wait */
+	int n = epoll_wait(l->epollfd, l->pending, LOOP_BATCH, timeout_ms);
+
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	l->n_pending = MAX(n, 0);
+	for (l->at = 0; l->at < l->n_pending;) {
+		struct epoll_event *ev = &l->pending[l->at++];
+		struct loop_src *src = ev->data.ptr;
+
+		if (src)
+			src->fn(src, ev->events);
+	}
+	l->n_pending = 0;
+	return 0;
+}
+
 int loop_run(struct loop *l)
 {
-	while (!l->quit) {
-		/* #syscalls loop: epoll_wait */
-		int n = epoll_wait(l->epollfd, l->pending, LOOP_BATCH, -1);
+	int r = 0;
 
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		l->n_pending = MAX(n, 0);
-		for (l->at = 0; l->at < l->n_pending;) {
-			struct epoll_event *ev = &l->pending[l->at++];
-			struct loop_src *src = ev->data.ptr;
-
-			if (src)
-				src->fn(src, ev->events);
-		}
-		l->n_pending = 0;
-	}
-	return 0;
+	while (!l->quit && r == 0)
+		r = loop_poll(l, -1);
+	return r;
 }
 
 void loop_quit(struct loop *l)

@@ -40,6 +40,8 @@ void loop_del(struct loop *l, struct loop_src *src);
 
 /* Dispatches until loop_quit(). 0, or -errno if waiting fails. */
 int loop_run(struct loop *l);
+/* One round: waits at most timeout_ms (-1: for ever) for events and dispatches them; also after loop_quit(). */
+int loop_poll(struct loop *l, int timeout_ms);
 void loop_quit(struct loop *l);
 
 /* Timers: fd from loop_timer_open(); delay 0 disarms; a period of 0 fires once. Nanoseconds. */

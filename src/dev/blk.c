@@ -2,10 +2,11 @@
 /*
  * virtio-blk, see blk.h. Section numbers: virtio 1.2.
  *
- * A request is checked as a whole on copies of its header and ranges; then it is answered at once, or
- * it gets a slot and becomes a sequence of steps for the disk: the transfer, or one step per range, and
- * a flush where the driver may rely on a write being stable. A slot belongs to the request from
- * virtio_begin() to virtio_end(). Everything here runs on the loop thread, but for the configuration.
+ * A request is checked as a whole on copies of its header and ranges; then it is answered at once,
+ * or it gets a slot and becomes a sequence of steps for the disk: the transfer, or one step per
+ * range, and a flush where the driver may rely on a write being stable. A slot belongs to the
+ * request from virtio_begin() to virtio_end(). Everything here runs on the loop thread, but for the
+ * configuration.
  */
 #include "blk.h"
 
@@ -71,7 +72,7 @@ static struct blk *blk_of(struct virtio_dev *v)
 	return container_of(v, struct blk, v);
 }
 
-/* -- slots and steps ---------------------------------------------------------------------------- */
+/* -- slots and steps ------------------------------------------------------------------------- */
 
 /* There are as many as requests can be in flight: virtq_pop() sees to it that no queue has more. */
 static struct slot *take_slot(struct blk *b)
@@ -183,7 +184,7 @@ static void on_done(void *owner, const struct disk_result *results, unsigned n)
 	virtio_unlock(&b->v);
 }
 
-/* -- parsing ------------------------------------------------------------------------------------ */
+/* -- parsing --------------------------------------------------------------------------------- */
 
 static bool in_range(const struct blk *b, uint64_t sector, uint64_t sectors)
 {
@@ -295,7 +296,7 @@ static uint8_t parse(struct blk *b, struct slot *s, const struct virtq_chain *c,
 	return refuse(&b->counters.unsupported, VIRTIO_BLK_S_UNSUPP);
 }
 
-/* -- requests ----------------------------------------------------------------------------------- */
+/* -- requests -------------------------------------------------------------------------------- */
 
 /* Answers a request that needs no disk; written: bytes in front of the status byte. */
 static void answer(struct blk *b, unsigned q, const struct virtq_chain *c, uint8_t status,
@@ -358,7 +359,7 @@ static void kick(struct virtio_dev *v, unsigned q)
 	disk_commit(blk_of(v)->disk);
 }
 
-/* -- configuration and life --------------------------------------------------------------------- */
+/* -- configuration and life ------------------------------------------------------------------ */
 
 static const void *config(struct virtio_dev *v, size_t *ret_len)
 {

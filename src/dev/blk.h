@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-blk (virtio 1.2, section 5.2) over a disk back end. Sectors are 512 bytes. Requests are taken
- * on the loop thread, in any legal layout of descriptors; request slots are arrays made at creation.
+ * virtio-blk (virtio 1.2, section 5.2) over a disk back end. Sectors are 512 bytes. Requests are
+ * taken on the loop thread, in any legal layout of descriptors; request slots are arrays made at
+ * creation.
  */
 #ifndef VOLT_BLK_H
 #define VOLT_BLK_H
@@ -32,8 +33,8 @@ struct blk_counters {
 };
 
 /*
- * Building thread. fd is owned by the device on success. uring asks for io_uring; see disk_create().
- * The device becomes usable in vmmio_create(), which also takes ownership of it.
+ * Building thread. fd is owned by the device on success. uring asks for io_uring; see
+ * disk_create(). The device becomes usable in vmmio_create(), which also takes ownership of it.
  */
 int blk_create(const struct blk_params *params, int fd, bool uring, struct loop *loop,
 	struct virtio_dev **ret, struct volt_err *err);

@@ -14,8 +14,11 @@
 
 #include "cleanup.h"
 
-/* What fits for certain after POLLOUT: a terminal reports room only while less than this waits. */
-#define SHARED_PIECE 256
+/*
+ * What fits for certain after POLLOUT. A pipe then has a free page; a pty has room in steps of 256
+ * bytes, and output processing makes at most eight of one (a tab).
+ */
+#define SHARED_PIECE 32
 
 /* Opening the master side of a pty again would make another pty (5:2 is /dev/ptmx). */
 static bool reopens_to_itself(int fd, const struct stat *st)
@@ -69,13 +72,20 @@ void console_fd_close(struct console_fd *f)
 	f->fd = fd_close(f->fd);
 }
 
-/* 0 if `events` has happened (an error counts: the transfer will tell), or -EAGAIN. */
-static int ready(int fd, short events)
+/*
+ * 0 if a transfer will not block, or -EAGAIN. A hang-up alone makes a read return, but not a write: the
+ * master of a pty whose other side is closed still blocks when it is full. That is -EIO.
+ */
+static int ready(int fd, short event)
 {
-	struct pollfd p = { .fd = fd, .events = events };
+	struct pollfd p = { .fd = fd, .events = event };
 
 	/* #syscalls loop: poll */
-	return poll(&p, 1, 0) > 0 ? 0 : -EAGAIN;
+	if (poll(&p, 1, 0) <= 0)
+		return -EAGAIN;
+	if (event == POLLOUT && (p.revents & (POLLOUT | POLLHUP)) == POLLHUP)
+		return -EIO;
+	return 0;
 }
 
 static ssize_t result(ssize_t n)
@@ -102,8 +112,10 @@ ssize_t console_fd_write(const struct console_fd *f, const void *data, size_t le
 		/* #syscalls loop: sendto */
 		return result(send(f->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL));
 	if (f->kind == CONSOLE_FD_SHARED) {
-		if (ready(f->fd, POLLOUT) < 0)
-			return -EAGAIN;
+		int r = ready(f->fd, POLLOUT);
+
+		if (r < 0)
+			return r;
 		len = MIN(len, (size_t)SHARED_PIECE);
 	}
 	/* #syscalls loop: write */

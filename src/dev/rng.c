@@ -25,7 +25,8 @@ static uint32_t fill(const struct iovec *iov, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		for (size_t off = 0; off < iov[i].iov_len;) {
 			/* #syscalls loop: getrandom */
-			ssize_t got = getrandom((uint8_t *)iov[i].iov_base + off, iov[i].iov_len - off, 0);
+			ssize_t got = getrandom(
+				(uint8_t *)iov[i].iov_base + off, iov[i].iov_len - off, 0);
 
 			if (got < 0 && errno == EINTR)
 				continue;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-rng (virtio 1.2, section 5.4): one queue, whose writable buffers are filled from getrandom(2),
- * at most RNG_BYTES_MAX a request. Loop thread.
+ * virtio-rng (virtio 1.2, section 5.4): one queue, whose writable buffers are filled from
+ * getrandom(2), at most RNG_BYTES_MAX a request. Loop thread.
  */
 #ifndef VOLT_RNG_H
 #define VOLT_RNG_H

@@ -56,14 +56,16 @@ bool virtio_running(const struct virtio_dev *v)
 {
 	uint32_t status = atomic_load_explicit(&v->status, memory_order_relaxed);
 
-	return (status & (VIRTIO_CONFIG_S_DRIVER_OK | STATUS_STOPPED)) == VIRTIO_CONFIG_S_DRIVER_OK &&
-		!v->draining;
+	return (status & (VIRTIO_CONFIG_S_DRIVER_OK | STATUS_STOPPED)) ==
+		       VIRTIO_CONFIG_S_DRIVER_OK &&
+	       !v->draining;
 }
 
 static void interrupt(struct virtio_dev *v, uint32_t why)
 {
 	atomic_fetch_or(&v->isr, why);
-	virtio_count(why == VIRTIO_ISR_USED ? &v->counters.interrupts : &v->counters.config_interrupts);
+	virtio_count(
+		why == VIRTIO_ISR_USED ? &v->counters.interrupts : &v->counters.config_interrupts);
 	v->link->interrupt(v->link);
 }
 
@@ -201,7 +203,8 @@ static bool is_step(uint32_t status)
 void virtio_set_status(struct virtio_dev *v, uint32_t status)
 {
 	uint32_t now = atomic_load(&v->status);
-	uint32_t mine = now & VIRTIO_CONFIG_S_NEEDS_RESET; /* the driver may write it back, or not */
+	/* Ours: the driver may write it back, or not. */
+	uint32_t mine = now & VIRTIO_CONFIG_S_NEEDS_RESET;
 	bool features_ok = (v->acked & ~v->features) == 0 && virtio_acked(v, VIRTIO_F_VERSION_1);
 
 	status &= 0xffu & ~(uint32_t)VIRTIO_CONFIG_S_NEEDS_RESET;

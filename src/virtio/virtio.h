@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every virtio device is (virtio 1.2, section 2): queues, features, status, and one way to fail.
- * A device embeds struct virtio_dev, finds itself by container_of and supplies struct virtio_ops; a
- * transport (vmmio.h) drives it through the functions below.
+ * What every virtio device is (virtio 1.2, section 2): queues, features, status, and one way to
+ * fail. A device embeds struct virtio_dev, finds itself by container_of and supplies struct
+ * virtio_ops; a transport (vmmio.h) drives it through the functions below.
  *
  * Locks. The device has one lock, which belongs to the transport and is held around every call of
- * virtio_ops. Register accesses come on vCPU threads, kicks and completions on the loop thread; code of
- * a device that runs for another reason (a disk that is done) takes virtio_lock() itself. The words
- * that a driver polls (status, interrupt status, generation) are atomics and need no lock to be read.
+ * virtio_ops. Register accesses come on vCPU threads, kicks and completions on the loop thread;
+ * code of a device that runs for another reason (a disk that is done) takes virtio_lock() itself.
+ * The words that a driver polls (status, interrupt status, generation) are atomics and need no lock
+ * to be read.
  *
  * Life of a device:
  *
@@ -15,9 +16,10 @@
  *	              ^                                  |                             |
  *	              +---------- virtio_reset() --------+-----------------------------+
  *
- * A reset stops new requests, waits until the loop thread has finished those in flight, then clears the
- * state of the negotiation and of the queues and nothing else: guest memory belongs to the VM, the back
- * end to the device. So reset, negotiation and I/O may follow each other any number of times.
+ * A reset stops new requests, waits until the loop thread has finished those in flight, then clears
+ * the state of the negotiation and of the queues and nothing else: guest memory belongs to the VM,
+ * the back end to the device. So reset, negotiation and I/O may follow each other any number of
+ * times.
  */
 #ifndef VOLT_VIRTIO_H
 #define VOLT_VIRTIO_H
@@ -38,7 +40,7 @@
 		VIRTIO_BIT(VIRTQ_F_INDIRECT))
 
 #define VIRTIO_QUEUES_MAX LIMIT_DISK_QUEUES
-#define VIRTIO_BATCH	  64 /* what one kick may usually take before other sources have their turn */
+#define VIRTIO_BATCH	  64 /* requests a kick may usually take before others have their turn */
 #define VIRTIO_NAME_MAX	  72
 
 #define VIRTIO_ISR_USED	  1u
@@ -53,7 +55,9 @@ struct virtio_ops {
 	uint16_t queue_max; /* entries in each queue; a power of two */
 	/* The configuration space as it is now; valid while the lock is held. */
 	const void *(*config)(struct virtio_dev *v, size_t *ret_len);
-	/* off + len is inside the configuration space. -EINVAL: not writable, ignored and counted. */
+	/*
+	 * off + len is inside the configuration space. -EINVAL: not writable, ignored and counted.
+	 */
 	int (*config_write)(struct virtio_dev *v, size_t off, const void *data, size_t len);
 	/* DRIVER_OK: features and queues are final. Negative: the device fails. vCPU thread. */
 	int (*activate)(struct virtio_dev *v);
@@ -108,7 +112,7 @@ struct virtio_dev {
 	struct virtio_counters counters;
 };
 
-/* -- for devices -------------------------------------------------------------------------------- */
+/* -- for devices ----------------------------------------------------------------------------- */
 
 /*
  * features are added to VIRTIO_COMMON_FEATURES. n_queues: 1..VIRTIO_QUEUES_MAX. The name is copied.
@@ -118,9 +122,9 @@ void virtio_init(struct virtio_dev *v, const struct virtio_ops *ops, const char 
 void virtio_done(struct virtio_dev *v);
 
 /*
- * Takes up to `budget` requests from queue q and hands each to handle(), then interrupts if the driver
- * wants it; kicks itself again if there are more. Ends when the device fails, be it by a broken chain
- * or because handle() called virtio_fail(). Loop thread, lock held.
+ * Takes up to `budget` requests from queue q and hands each to handle(), then interrupts if the
+ * driver wants it; kicks itself again if there are more. Ends when the device fails, be it by a
+ * broken chain or because handle() called virtio_fail(). Loop thread, lock held.
  */
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
@@ -161,7 +165,7 @@ static inline void virtio_count(_Atomic uint64_t *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-/* -- for transports ----------------------------------------------------------------------------- */
+/* -- for transports -------------------------------------------------------------------------- */
 
 /* Before anything else; mem and link are borrowed for the life of the device. */
 void virtio_attach(struct virtio_dev *v, const struct gmem *mem, struct virtio_link *link);
@@ -173,7 +177,9 @@ void virtio_attach(struct virtio_dev *v, const struct gmem *mem, struct virtio_l
  */
 void virtio_set_status(struct virtio_dev *v, uint32_t status);
 
-/* The driver writes status 0. Waits for what is in flight. vCPU thread, lock held (and let go of). */
+/*
+ * The driver writes status 0. Waits for what is in flight. vCPU thread, lock held (and let go of).
+ */
 void virtio_reset(struct virtio_dev *v);
 
 /* The driver kicked queue q. Loop thread, lock held. */

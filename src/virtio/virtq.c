@@ -123,7 +123,9 @@ static int add_segment(const struct virtq *q, struct virtq_chain *c, const struc
 	return 0;
 }
 
-/* Checks the descriptor that points to a table of its own (2.7.5.3) and returns the table's size. */
+/*
+ * Checks the descriptor that points to a table of its own (2.7.5.3) and returns the table's size.
+ */
 static int enter_table(
 	const struct virtq *q, struct virtq_chain *c, const struct desc *d, bool nested)
 {
@@ -180,7 +182,8 @@ static int walk(const struct virtq *q, uint16_t head, struct virtq_chain *c)
 
 int virtq_pop(struct virtq *q, struct virtq_chain *c)
 {
-	uint64_t slot = RING_ENTRIES + AVAIL_ENTRY_BYTES * (uint64_t)(q->next_avail & (q->size - 1));
+	uint64_t slot =
+		RING_ENTRIES + AVAIL_ENTRY_BYTES * (uint64_t)(q->next_avail & (q->size - 1));
 	uint16_t idx, head;
 	int r;
 
@@ -228,7 +231,8 @@ bool virtq_should_notify(struct virtq *q)
 {
 	uint16_t old = q->signalled, now = q->next_used, word;
 	bool known = q->signalled_valid;
-	uint64_t at = q->event_idx ? RING_ENTRIES + AVAIL_ENTRY_BYTES * (uint64_t)q->size : RING_FLAGS;
+	uint64_t at =
+		q->event_idx ? RING_ENTRIES + AVAIL_ENTRY_BYTES * (uint64_t)q->size : RING_FLAGS;
 
 	if (!q->live || old == now)
 		return false;
@@ -254,7 +258,9 @@ static void store_used(struct virtq *q, uint64_t off, uint16_t v)
 
 void virtq_kicks_off(struct virtq *q)
 {
-	/* With EVENT_IDX an avail_event that is left behind is passed once and keeps silent then. */
+	/*
+	 * With EVENT_IDX an avail_event that is left behind is passed once and keeps silent then.
+	 */
 	if (!q->live || q->event_idx || q->kicks_off)
 		return;
 	store_used(q, RING_FLAGS, USED_NO_NOTIFY);

@@ -11,28 +11,29 @@
  *	used ring	u16 flags, idx, { u32 id, len } ring[size], avail_event	the device writes
  *
  * A request is a chain of descriptors: first the ones the device reads, then the ones it writes. A
- * descriptor with INDIRECT points to a table of more of them. The driver puts the index of the first
- * descriptor, the head, into ring[idx % size] of the available ring and increments idx; the device
- * answers with the head and the number of bytes written in the used ring. The indices run freely and
- * wrap at 2^16, so every comparison is made on a 16-bit difference:
+ * descriptor with INDIRECT points to a table of more of them. The driver puts the index of the
+ * first descriptor, the head, into ring[idx % size] of the available ring and increments idx; the
+ * device answers with the head and the number of bytes written in the used ring. The indices run
+ * freely and wrap at 2^16, so every comparison is made on a 16-bit difference:
  *
  *	     next_used        next_avail            avail idx
  *	---------+----------------+---------------------+-------->
  *	  used   |   in flight    |    not yet looked at |
  *	         |<------------- at most size ---------->|
  *
- * Who wakes whom. Without EVENT_IDX each side has a flag "do not tell me". With it, each side names the
- * index at which it wants to be told: used_event by the driver, avail_event by the device. Telling is a
- * race between "I publish an index, then look whether you want to know" and "I say I want to know, then
- * look at the index", which is safe only with a full barrier between the two halves on both sides. So
- * a device that has found the queue empty calls virtq_kicks_on(), which looks again, and goes on if
- * it says so; virtq_should_notify() has the other half. While a device drains a queue, kicks are off.
+ * Who wakes whom. Without EVENT_IDX each side has a flag "do not tell me". With it, each side names
+ * the index at which it wants to be told: used_event by the driver, avail_event by the device.
+ * Telling is a race between "I publish an index, then look whether you want to know" and "I say I
+ * want to know, then look at the index", which is safe only with a full barrier between the two
+ * halves on both sides. So a device that has found the queue empty calls virtq_kicks_on(), which
+ * looks again, and goes on if it says so; virtq_should_notify() has the other half. While a device
+ * drains a queue, kicks are off.
  *
- * Trust. The driver may be hostile, and writes while we look. Each index and each descriptor is copied
- * once and judged on the copy. Ring addresses are checked by virtq_configure() and are live only after
- * it. virtq_pop() answers a driver that broke the protocol with -EBADMSG and one that named memory which
- * does not exist with -EFAULT; the device then stops until the driver resets it. A walk is bounded by
- * the queue size, so a loop of descriptors ends.
+ * Trust. The driver may be hostile, and writes while we look. Each index and each descriptor is
+ * copied once and judged on the copy. Ring addresses are checked by virtq_configure() and are live
+ * only after it. virtq_pop() answers a driver that broke the protocol with -EBADMSG and one that
+ * named memory which does not exist with -EFAULT; the device then stops until the driver resets it.
+ * A walk is bounded by the queue size, so a loop of descriptors ends.
  *
  * Thread: whoever holds the device's lock. The state is plain numbers.
  */
@@ -99,8 +100,8 @@ int virtq_configure(struct virtq *q, uint64_t features) MUST_CHECK;
 int virtq_pop(struct virtq *q, struct virtq_chain *c) MUST_CHECK;
 
 /*
- * Gives a request back: len bytes were written from the start of its in part. In any order. A dead queue
- * swallows it. -EFAULT cannot happen on a configured queue.
+ * Gives a request back: len bytes were written from the start of its in part. In any order. A dead
+ * queue swallows it. -EFAULT cannot happen on a configured queue.
  */
 int virtq_push(struct virtq *q, uint16_t head, uint32_t len) MUST_CHECK;
 

@@ -70,7 +70,7 @@ static void on_doorbell(struct loop_src *src, uint32_t events)
 	virtio_unlock(b->m->v);
 }
 
-/* -- reading ------------------------------------------------------------------------------------ */
+/* -- reading --------------------------------------------------------------------------------- */
 
 /* Registers that need no lock; false if `off` is none of them. */
 static bool read_unlocked(const struct vmmio *m, uint64_t off, uint32_t *ret)
@@ -121,7 +121,8 @@ static uint32_t read_locked(struct vmmio *m, uint64_t off)
 
 	switch (off) {
 	case VIRTIO_MMIO_DEVICE_FEATURES:
-		return m->features_sel < 2 ? (uint32_t)(m->v->features >> (32 * m->features_sel)) : 0;
+		return m->features_sel < 2 ? (uint32_t)(m->v->features >> (32 * m->features_sel))
+					   : 0;
 	case VIRTIO_MMIO_QUEUE_NUM_MAX:
 		return q ? q->size_max : 0;
 	case VIRTIO_MMIO_QUEUE_READY:
@@ -163,7 +164,7 @@ static void reg_read(struct dev *d, uint64_t off, void *data, unsigned len)
 	pthread_mutex_unlock(&d->lock);
 }
 
-/* -- writing ------------------------------------------------------------------------------------ */
+/* -- writing --------------------------------------------------------------------------------- */
 
 static void set_low(uint64_t *v, uint32_t low)
 {
@@ -183,7 +184,8 @@ static bool write_queue(struct vmmio *m, uint64_t off, uint32_t v)
 
 	if (!q)
 		return false;
-	/* A driver that has reset the device may still disable its queues one by one, as Linux does. */
+	/* A driver that has reset the device may still disable its queues one by one, as Linux
+	 * does. */
 	if (off == VIRTIO_MMIO_QUEUE_READY && v == 0 && !(status & VIRTIO_CONFIG_S_DRIVER_OK)) {
 		q->ready = false;
 		return true;
@@ -327,7 +329,7 @@ static const struct dev_ops vmmio_ops = {
 	.write = reg_write,
 };
 
-/* -- life --------------------------------------------------------------------------------------- */
+/* -- life ------------------------------------------------------------------------------------ */
 
 static int open_doorbell(struct vmmio *m, unsigned q, const struct vmmio_env *env,
 	struct volt_err *err)

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtio-mmio transport, version 2 (virtio 1.2, section 4.2): one page of registers, one interrupt
- * line and one doorbell per queue.
+ * The virtio-mmio transport, version 2 (virtio 1.2, section 4.2): one page of registers, one
+ * interrupt line and one doorbell per queue.
  *
  * A doorbell is an eventfd that KVM signals when the driver stores the index of the queue to
- * QueueNotify; the vCPU does not leave the kernel. The loop thread watches it and serves the queue. A
- * store that no ioeventfd matches comes to user space and signals the same eventfd.
+ * QueueNotify; the vCPU does not leave the kernel. The loop thread watches it and serves the queue.
+ * A store that no ioeventfd matches comes to user space and signals the same eventfd.
  *
- * Threads: registers on vCPU threads. The interrupt registers, the status and the doorbells take no lock,
- * so that they do not wait behind a disk read on the loop thread; all others take dev->lock. Accesses
- * of a wrong width, to no register or at a wrong moment are ignored, read as 0 and counted.
+ * Threads: registers on vCPU threads. The interrupt registers, the status and the doorbells take no
+ * lock, so that they do not wait behind a disk read on the loop thread; all others take dev->lock.
+ * Accesses of a wrong width, to no register or at a wrong moment are ignored, read as 0 and
+ * counted.
  */
 #ifndef VOLT_VMMIO_H
 #define VOLT_VMMIO_H

@@ -113,6 +113,11 @@ void vcpu_stop(struct vcpu *v)
 	atomic_store_explicit(&v->stop, true, memory_order_release);
 	/* #syscalls loop: tgkill getpid gettid rt_sigprocmask */
 	pthread_kill(v->thread, SIGRTMIN);
-	pthread_join(v->thread, NULL);
-	v->started = false;
+}
+
+bool vcpu_joined(struct vcpu *v)
+{
+	if (v->started && pthread_tryjoin_np(v->thread, NULL) == 0)
+		v->started = false;
+	return !v->started;
 }

@@ -39,8 +39,10 @@ int vcpu_signal_init(struct volt_err *err);
 
 /* Starts the thread, which confines itself and then waits for vm->gate. */
 int vcpu_start(struct vcpu *v, struct volt_err *err);
-/* Brings the thread out of the guest for good, and joins it. */
+/* Brings the thread out of the guest for good; does not wait. */
 void vcpu_stop(struct vcpu *v);
+/* True if the thread has ended (or never started), and then joins it; does not wait. */
+bool vcpu_joined(struct vcpu *v);
 
 /*
  * One exit. Returns true to enter the guest again. vCPU thread; exit.c, called by vcpu.c and by tests

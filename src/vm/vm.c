@@ -17,6 +17,8 @@
 #include "sandbox.h"
 #include "vmmio.h"
 
+#define STOP_TIMEOUT_NS (10 * NSEC_PER_SEC)
+
 /* ---- building ---- */
 
 static int create_kvm(struct vm *vm, int kvmfd, struct volt_err *err)
@@ -215,24 +217,51 @@ static int start(struct vm *vm, struct volt_err *err)
 	return r;
 }
 
+/*
+ * A vCPU that resets a device waits for the requests in flight, which the loop completes: so the loop
+ * goes on until all vCPUs have left. A disk that never answers must not keep the process: then the
+ * threads are left to the end of it.
+ */
+static int stop(struct vm *vm, struct volt_err *err)
+{
+	uint64_t deadline_ns = loop_now_ns() + STOP_TIMEOUT_NS;
+	size_t left;
+
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		vcpu_stop(&vm->vcpus[i]);
+	do {
+		left = 0;
+		for (size_t i = 0; i < vm->n_vcpus; i++)
+			left += !vcpu_joined(&vm->vcpus[i]);
+		if (left)
+			loop_poll(&vm->loop, 1);
+	} while (left && loop_now_ns() < deadline_ns);
+	if (left)
+		return volt_err_set(err, ETIMEDOUT,
+			"%zu vCPUs did not stop: they wait for a disk that does not answer", left);
+	return 0;
+}
+
 int vm_run(struct vm *vm, struct volt_err *err)
 {
-	int r = start(vm, err);
+	int r = start(vm, err), stopped;
 
 	if (r == 0) {
 		r = loop_run(&vm->loop);
 		if (r < 0)
 			volt_err_set(err, -r, "event loop: %m");
 	}
-	for (size_t i = 0; i < vm->n_vcpus; i++)
-		vcpu_stop(&vm->vcpus[i]);
+	stopped = stop(vm, err);
 	machine_finish(vm);
 	metrics_flush(&vm->metrics);
-	return r;
+	return r < 0 ? r : stopped;
 }
 
-void vm_destroy(struct vm *vm)
+bool vm_destroy(struct vm *vm)
 {
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		if (!vcpu_joined(&vm->vcpus[i]))
+			return false;
 	/* Devices first: a request in flight writes to guest memory. */
 	machine_destroy(vm);
 	for (size_t i = 0; i < vm->n_vcpus; i++)
@@ -246,4 +275,5 @@ void vm_destroy(struct vm *vm)
 	loop_done(&vm->loop);
 	pthread_cond_destroy(&vm->gate.cond);
 	pthread_mutex_destroy(&vm->gate.lock);
+	return true;
 }

@@ -103,9 +103,10 @@ int vm_open(struct vm *vm, const struct vm_config *cfg, struct timeline *timelin
 	struct volt_err *err);
 /* Takes the descriptors it needs out of res, and closes those that have served. */
 int vm_create(struct vm *vm, struct resources *res, struct volt_err *err);
-/* Returns when the VM has ended; 0 or -errno if it could not be started. */
+/* Returns when the VM has ended; -errno if it could not be started, or a vCPU not stopped. */
 int vm_run(struct vm *vm, struct volt_err *err);
-void vm_destroy(struct vm *vm);
+/* False: a thread could not be stopped and uses vm until the process ends; nothing was given back. */
+bool vm_destroy(struct vm *vm);
 
 /* Any thread. v: the calling vCPU's, whose registers are kept for the report, or NULL. */
 void vm_end(struct vm *vm, enum vm_end why, struct vcpu *v, const char *fmt, ...) PRINTF_LIKE(4, 5);

@@ -95,7 +95,7 @@ static int confine(const struct vm_config *cfg, const struct resources *res, str
 
 static int run(const struct vm_config *cfg, struct resources *res, struct timeline *timeline)
 {
-	_cleanup_free_ struct vm *vm = calloc(1, sizeof(*vm));
+	struct vm *vm = calloc(1, sizeof(*vm));
 	struct volt_err err = { 0 };
 	int r, status;
 
@@ -119,7 +119,8 @@ static int run(const struct vm_config *cfg, struct resources *res, struct timeli
 	} else {
 		status = fail(&err, res);
 	}
-	vm_destroy(vm);
+	if (vm_destroy(vm))
+		free(vm);
 	log_info("volt-vmm exiting. exit_code=%d", status);
 	return status;
 }

@@ -168,7 +168,8 @@ uint16_t drv_add(struct drv *d, unsigned q, const struct drv_buf *bufs, unsigned
 		unsigned i = (head + k) % dq->size;
 
 		drv_desc(d, dq->desc, i, bufs[k].gpa, bufs[k].len,
-			(bufs[k].in ? DRV_WRITE : 0) | (k + 1 < n ? DRV_NEXT : 0), (i + 1) % dq->size);
+			(bufs[k].in ? DRV_WRITE : 0) | (k + 1 < n ? DRV_NEXT : 0),
+			(i + 1) % dq->size);
 	}
 	dq->next_desc = (uint16_t)((head + n) % dq->size);
 	drv_publish(d, q, head);
@@ -212,13 +213,13 @@ bool drv_used(struct drv *d, unsigned q, uint32_t *ret_id, uint32_t *ret_len)
 
 static int dispatch(struct loop *l, int timeout_ms)
 {
-	struct epoll_event ev;
-	int n = epoll_wait(l->epollfd, &ev, 1, timeout_ms);
+	struct epoll_event ev[8];
+	int n = epoll_wait(l->epollfd, ev, 8, timeout_ms);
 
-	if (n > 0) {
-		struct loop_src *src = ev.data.ptr;
+	for (int i = 0; i < n; i++) {
+		struct loop_src *src = ev[i].data.ptr;
 
-		src->fn(src, ev.events);
+		src->fn(src, ev[i].events);
 	}
 	return n;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest driver in user space: it keeps its rings in a gmem and drives a virtio-mmio device through its
- * registers, as the bus would. It can also do everything wrong, entry by entry. Helpers that set up
- * what every test needs abort on failure; what a test is about is returned.
+ * A guest driver in user space: it keeps its rings in a gmem and drives a virtio-mmio device
+ * through its registers, as the bus would. It can also do everything wrong, entry by entry. Helpers
+ * that set up what every test needs abort on failure; what a test is about is returned.
  */
 #ifndef VOLT_DRV_H
 #define VOLT_DRV_H

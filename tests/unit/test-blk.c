@@ -321,7 +321,8 @@ static void bad_ranges_change_nothing(void **state)
 		assert_int_equal(request(f, VIRTIO_BLK_T_DISCARD, 0, cases[i].len).status,
 			cases[i].discard);
 		if (cases[i].zeroes != VIRTIO_BLK_S_OK) {
-			assert_int_equal(request(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, cases[i].len).status,
+			assert_int_equal(
+				request(f, VIRTIO_BLK_T_WRITE_ZEROES, 0, cases[i].len).status,
 				cases[i].zeroes);
 			assert_sector(f, 100, 100);
 		}
@@ -426,7 +427,8 @@ static void reset_with_requests_in_flight(void **state)
 		for (unsigned i = 0; i < 80; i++)
 			drv_add(&f->d, 0, bufs, 3);
 		drv_kick(&f->d, 0);
-		while (round % 2 && atomic_load(&blk_counters(f->v)->reads) == 0 && loop_now_ns() < end)
+		while (round % 2 && atomic_load(&blk_counters(f->v)->reads) == 0 &&
+			loop_now_ns() < end)
 			;
 		drv_reset(&f->d);
 		assert_int_equal(drv_status(&f->d), 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Both disk back ends against the same expectations, on a file and on a memfd (no ZERO_RANGE there). */
+/* Both disk back ends against the same expectations, on a file and on a memfd (no ZERO_RANGE
+ * there). */
 #include "test.h"
 
 #include <errno.h>
@@ -238,9 +239,11 @@ static void many_at_once_all_come_back(void **state)
 	for (unsigned i = 0; i < 64; i++) {
 		memset(data + i * 512, (int)i, 512);
 		iov[i] = (struct iovec){ data + i * 512, 512 };
-		reqs[i] = (struct disk_req){
-			.op = DISK_WRITE, .offset = i * 1024, .bytes = 512, .iov = &iov[i], .n_iov = 1
-		};
+		reqs[i] = (struct disk_req){ .op = DISK_WRITE,
+			.offset = i * 1024,
+			.bytes = 512,
+			.iov = &iov[i],
+			.n_iov = 1 };
 		at_once += disk_submit(f->disk, &reqs[i]) == 0;
 	}
 	disk_commit(f->disk);
@@ -266,7 +269,9 @@ static void destroy_waits(void **state)
 	assert_int_equal(disk_create(f->uring, fd, &f->loop, &params, &disk, NULL), 0);
 	for (unsigned i = 0; i < 32; i++) {
 		iov[i] = (struct iovec){ data + i * 4096, 4096 };
-		reqs[i] = (struct disk_req){ .op = DISK_READ, .bytes = 4096, .iov = &iov[i], .n_iov = 1 };
+		reqs[i] = (struct disk_req){
+			.op = DISK_READ, .bytes = 4096, .iov = &iov[i], .n_iov = 1
+		};
 		disk_submit(disk, &reqs[i]);
 		if (i == 15)
 			disk_commit(disk); /* half of them are with the kernel */

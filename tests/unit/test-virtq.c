@@ -63,7 +63,8 @@ static int pop(struct fixture *f)
 }
 
 /* Descriptor i of the queue's own table. */
-static void desc(struct fixture *f, unsigned i, uint64_t gpa, uint32_t len, unsigned flags, unsigned next)
+static void desc(
+	struct fixture *f, unsigned i, uint64_t gpa, uint32_t len, unsigned flags, unsigned next)
 {
 	drv_desc(&f->d, f->d.q[0].desc, i, gpa, len, flags, next);
 }
@@ -126,8 +127,8 @@ static void dead_queue_gives_and_takes_nothing(void **state)
 static void chain_has_both_parts_in_order(void **state)
 {
 	struct fixture *f = *state;
-	struct drv_buf bufs[] = { { DATA, 3, false }, { DATA + 100, 5, false }, { DATA + 200, 4, true },
-		{ DATA + 300, 6, true } };
+	struct drv_buf bufs[] = { { DATA, 3, false }, { DATA + 100, 5, false },
+		{ DATA + 200, 4, true }, { DATA + 300, 6, true } };
 	struct iovec iov[LIMIT_SEGS];
 	uint8_t back[8];
 
@@ -217,9 +218,15 @@ enum violation {
 static void violate_table(struct fixture *f, enum violation v)
 {
 	uint64_t table = drv_alloc(&f->d, 16 * 300);
-	uint32_t len = v == TABLE_EMPTY ? 0 : v == TABLE_RAGGED ? 24 : v == TABLE_HUGE ? 16 * 257 : 32;
+	uint32_t len = v == TABLE_EMPTY    ? 0
+		       : v == TABLE_RAGGED ? 24
+		       : v == TABLE_HUGE   ? 16 * 257
+					   : 32;
 
-	drv_desc(&f->d, table, 0, DATA, 4, DRV_NEXT, v == TABLE_NEXT_OUTSIDE ? 2 : v == TABLE_LOOP ? 0 : 1);
+	drv_desc(&f->d, table, 0, DATA, 4, DRV_NEXT,
+		v == TABLE_NEXT_OUTSIDE ? 2
+		: v == TABLE_LOOP       ? 0
+					: 1);
 	drv_desc(&f->d, table, 1, v == TABLE_NESTED ? table : DATA, 16,
 		v == TABLE_NESTED ? DRV_INDIRECT : 0, 0);
 	desc(f, 0, v == TABLE_UNMAPPED ? ABOVE : table, len,
@@ -406,7 +413,9 @@ static void event_idx_counts_a_batch_across_the_wrap(void **state)
 			assert_int_equal(pop(f), 1);
 			assert_int_equal(virtq_push(&f->q, f->c.head, 0), 0);
 		}
-		/* 65533 .. 65538 were completed: events among them count, however they are written. */
+		/*
+		 * 65533 .. 65538 were completed: events among them count, however they are written.
+		 */
 		assert_int_equal(virtq_should_notify(&f->q), event >= 65533 && event < 65539);
 		/* The same stretch again. */
 		f->q.next_avail = f->q.next_used = f->q.signalled = old;

@@ -150,7 +150,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	vm_destroy(f->vm);
+	assert_true(vm_destroy(f->vm));
 	free(f->vm);
 	resources_done(&f->res);
 	vmcfg_done(&f->cfg);

@@ -108,9 +108,11 @@ struct fixture {
 
 static void make(struct fixture *f, unsigned i, int vmfd)
 {
-	struct vmmio_env env = {
-		.mem = &f->mem, .loop = &f->loop, .vmfd = vmfd, .base = BASE + i * 0x1000, .gsi = 5 + i
-	};
+	struct vmmio_env env = { .mem = &f->mem,
+		.loop = &f->loop,
+		.vmfd = vmfd,
+		.base = BASE + i * 0x1000,
+		.gsi = 5 + i };
 
 	f->toys[i] = (struct toy){ .config = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 } };
 	virtio_init(&f->toys[i].v, &toy_ops, i ? "toy1" : "toy0", 0x21, N_QUEUES);
@@ -378,7 +380,9 @@ static void creation_fails_cleanly(void **state)
 {
 	struct fixture *f = *state;
 	struct toy t = { .hold = false };
-	struct vmmio_env env = { .mem = &f->mem, .loop = &f->loop, .vmfd = FAKE_KVM_FD, .base = BASE };
+	struct vmmio_env env = {
+		.mem = &f->mem, .loop = &f->loop, .vmfd = FAKE_KVM_FD, .base = BASE
+	};
 	struct vmmio *m = NULL;
 	struct volt_err err = { 0 };
 
