@@ -80,7 +80,7 @@ vt.test("the kernel is empty")(
     lambda: refused(["--kernel", file("kernel")], "kernel.*(empty|short|truncated|neither|0 bytes)",
                     kvm_allowed=True))
 vt.test("the kernel is short: 10, 64 and 5000 bytes")(
-    lambda: [refused(["--kernel", _truncated(n)], "kernel.*(truncated|only 10 bytes|neither|end of the file)",
+    lambda: [refused(["--kernel", _truncated(n)], "kernel.*(only 10 bytes|end of the file)",
                      kvm_allowed=True) for n in (10, 64, 5000)])
 vt.test("the kernel is not a kernel")(
     lambda: refused(["--kernel", file("kernel", b"\x42" * 70000)], "neither an ELF",
@@ -126,7 +126,7 @@ vt.test("a flag without its value")(lambda: refused(["--kernel"], "--kernel.*nee
 vt.test("a command line of 3000 bytes")(
     lambda: refused(["--kernel", kernel(), "--cmdline", "a" * 3000], "--cmdline.*3000.*2047"))
 vt.test("a command line that is too long with what the monitor adds")(
-    lambda: refused(["--kernel", kernel(), "--cmdline", "a" * 2040], "command line|--cmdline|cmdline",
+    lambda: refused(["--kernel", kernel(), "--cmdline", "a" * 2040], "command line|cmdline",
                     kvm_allowed=True))
 vt.test("an unknown key, with its path")(
     lambda: refused(["--config-file", document(**{"machine-config": {
@@ -146,8 +146,8 @@ vt.test("a document that is not JSON, with the line")(
 vt.test("a document that is missing")(
     lambda: refused(["--config-file", "/none/vm.json"], "/none/vm.json.*No such file"))
 vt.test("several mistakes on the command line are told together")(
-    lambda: refused(["--kernel", "/none/k", "--cpus", 99, "--mem", "x", "--disk", "/none/d", "--bogus"],
-                    "/none/k", "--cpus", "--mem", "/none/d", "--bogus"))
+    lambda: refused(["--kernel", "/none/k", "--cpus", 99, "--mem", "x", "--disk", "/none/d",
+                     "--bogus"], "/none/k", "--cpus", "--mem", "/none/d", "--bogus"))
 vt.test("several mistakes in a document are told together")(
     lambda: refused(["--config-file", document(**{
         "machine-config": {"vcpu_count": 0, "mem_size_mib": 128, "x": 1},
@@ -211,7 +211,8 @@ def _():
 @vt.test("--version and --help go to standard output, with 0, whatever else is there")
 def _():
     status, out, err = run("--version")
-    vt.check(status == 0 and re.fullmatch(r"volt-vmm v\d+\.\d+\.\d+\n", out) and not err, (out, err))
+    vt.same((status, err), (0, ""), "status and stderr")
+    vt.check(re.fullmatch(r"volt-vmm v\d+\.\d+\.\d+\n", out), out)
     status, out, err = run("--bogus", "--help")
     vt.check(status == 0 and out.startswith("Usage: volt-vmm") and not err, (status, out, err))
     for flag in ("--kernel", "--disk", "--config-file", "--no-seccomp", "--check"):

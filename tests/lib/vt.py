@@ -4,10 +4,10 @@
 
     tests/lib/vt.py FOLDER [--filter GLOB]... [--list]
 
-A test is a function with @vt.test in a file FOLDER/test_STEM.py; its name is STEM/TITLE. It fails by
-raising, is skipped by raising vt.Skip(reason). It runs in its own process group, which is killed when
-the test ends or its time is over, so that nothing is left behind. VOLT_TIMEOUT_FACTOR stretches
-times on slow machines.
+A test is a function with @vt.test in a file FOLDER/test_STEM.py; its name is STEM/TITLE. It fails
+by raising, is skipped by raising vt.Skip(reason). It runs in its own process group, which is killed
+when the test ends or its time is over, so that nothing is left behind. VOLT_TIMEOUT_FACTOR
+stretches times on slow machines.
 """
 import argparse
 import fnmatch

@@ -77,7 +77,8 @@ echo failed=$failed
 """
 
 
-@vt.test("unbinding and binding the disk's driver under I/O loses nothing that was flushed", timeout=60)
+@vt.test("unbinding and binding the disk's driver under I/O loses nothing that was flushed",
+         timeout=60)
 def _():
     for io in ("sync", "uring"):
         path = os.path.join(vt.tmp(), f"data-{io}")

@@ -6,7 +6,7 @@ from linux import KERNELS, Linux, fsck, root_disk
 WRITE = """
 echo "cpus=$(nproc)"
 grep -q ' / ext4 rw' /proc/mounts || exit 3
-seq 1000000 9500000 | dd of=/root/blob bs=1M count=64 iflag=fullblock conv=fsync 2>/dev/null || exit 4
+dd if=/dev/urandom of=/root/blob bs=1M count=64 conv=fsync 2>/dev/null || exit 4
 sync
 echo "bytes=$(stat -c %s /root/blob)"
 echo "sum=$(md5sum </root/blob)"

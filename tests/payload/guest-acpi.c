@@ -79,13 +79,9 @@ int main(void)
 	reset = port_of(fadt, 116, "reset register");
 	CHECK(rd32((uint64_t)fadt + 112) >> 10 & 1, "FADT: reset is not supported");
 	console_print("PASS\n");
-	if (boot_has("end.reset")) {
+	if (boot_has("end.reset"))
 		out8(reset, ((const uint8_t *)fadt)[128]);
-	} else {
-		/*
-		 * S5's type is the first element of the package after _S5_ (an AML byte constant).
-		 */
-		out8(sleep, 5 << 2 | 0x20);
-	}
+	else
+		out8(sleep, 5 << 2 | 0x20); /* type 5 as \\_S5 says, SLP_EN */
 	fail("the VM goes on");
 }

@@ -31,8 +31,7 @@ static void write_and_check(uint64_t sector, uint32_t len, uint64_t salt)
 	memset(buf, 0xee, len);
 	r = blk_do(&b, BLK_IN, sector, buf, len);
 	CHECK(r == BLK_OK, "read of %u bytes from sector %lu: %d", len, sector, r);
-	CHECK(memcmp(buf, want, len) == 0, "sector %lu: read differs from what was written",
-		sector);
+	CHECK(memcmp(buf, want, len) == 0, "sector %lu: read is not what was written", sector);
 }
 
 static void refused(uint32_t type, uint64_t sector, uint32_t len, int otherwise, const char *what)

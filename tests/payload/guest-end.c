@@ -70,9 +70,8 @@ int main(void)
 		for (;;)
 			__asm__ volatile("cli; hlt");
 	case 6: /* writes 100 KB to the console, then ends */
-		for (unsigned i = 0; i < 1600; i++)
-			console_print(
-				"%u 0123456789012345678901234567890123456789012345678901234567\n",
+		for (unsigned i = 0; i < 1900; i++)
+			console_print("%u 012345678901234567890123456789012345678901234567\n",
 				1000 + i);
 		return 0;
 	case 7: /* the boot timer */

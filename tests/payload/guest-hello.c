@@ -4,8 +4,7 @@
 
 static void linux64(void)
 {
-	CHECK(rd16(boot.info + 0x1fe) == 0xaa55, "zero page: boot flag %x",
-		rd16(boot.info + 0x1fe));
+	CHECK(rd16(boot.info + 0x1fe) == 0xaa55, "zero page: boot flag");
 	CHECK(rd32(boot.info + 0x202) == 0x53726448, "zero page: no HdrS");
 	CHECK(rd8(boot.info + 0x210) == 0xff, "zero page: loader type %x", rd8(boot.info + 0x210));
 	CHECK(boot.cr0 & 1 && boot.cr0 >> 31, "CR0 %lx", boot.cr0);

@@ -24,8 +24,8 @@ static void touch(uint64_t from, uint64_t to)
 
 int main(void)
 {
-	uint64_t bytes = boot_number("expect.mib", 0) << 20,
-		 low = bytes < 3 * GIB ? bytes : 3 * GIB;
+	uint64_t bytes = boot_number("expect.mib", 0) << 20;
+	uint64_t low = bytes < 3 * GIB ? bytes : 3 * GIB;
 	uint64_t low_end = 0, high_end = 4 * GIB, at = 0;
 	struct e820 map[32];
 	unsigned n = boot_e820(map, 32);

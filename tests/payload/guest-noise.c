@@ -140,8 +140,8 @@ static void port_noise(unsigned rounds)
 		uint16_t p = ports[r % (sizeof(ports) / sizeof(ports[0]))];
 		uint8_t v = (uint8_t)(r >> 32);
 
-		if ((p == 0x64 && v >= 0xf0) || p == 0x505 ||
-			r >> 63) /* those end the VM, rightly */
+		/* A write of these would end the VM, rightly. */
+		if ((p == 0x64 && v >= 0xf0) || p == 0x505 || r >> 63)
 			(void)(r >> 62 & 1 ? in32(p) : in8(p));
 		else if (r >> 61 & 1 && p != 0x601 && p != 0x5f && p != 0x603)
 			out16(p, v);

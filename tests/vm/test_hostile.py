@@ -62,7 +62,7 @@ def _rss(pid):
 @vt.test("the log of a hostile guest is bounded and names the device")
 def _():
     log = os.path.join(vt.tmp(), "log")
-    g = guest("storm", "--log-path", log, "--show-level", disks=[disk()], cmdline="rounds=60").passed()
+    g = guest("storm", "--log-path", log, disks=[disk()], cmdline="rounds=60").passed()
     with open(log, encoding="ascii") as f:
         lines = f.read().splitlines()
     g.expect(any("disk0" in line for line in lines), f"no line names disk0: {lines[:20]}")

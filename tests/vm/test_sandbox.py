@@ -127,7 +127,8 @@ def _():
     vt.same(_inject(g, "volt-vmm", "/etc/passwd"), -13, "result of openat")
 
 
-@vt.test("--no-seccomp --no-landlock: the file opens, so the tests above prove something", timeout=90)
+@vt.test("--no-seccomp --no-landlock: the file opens, so the tests above prove something",
+         timeout=90)
 def _():
     g = _running("--no-seccomp", "--no-landlock")
     vt.check(_inject(g, "volt-vmm", "/etc/passwd") >= 0, "openat failed")

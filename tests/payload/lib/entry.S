@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a payload starts: by the Linux 64-bit protocol (entry64), by PVH (pvh32, if linked with
- * note.S) or, on the other CPUs, by SIPI (ap_trampoline, copied below 1 MiB). Each entry first saves
+ * note.S) or, on the other CPUs, by SIPI (ap_trampoline, copied below 1 MiB). The first two save
  * the state that it found in `boot`, then loads the payload's own GDT and page tables (identity map
  * of 8 GiB in 2 MiB pages; the protocol's own map ends at 1 GiB, below the devices).
  */

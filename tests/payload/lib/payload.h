@@ -135,9 +135,7 @@ static inline void pause(void)
 	__asm__ volatile("pause" : : : "memory");
 }
 
-/*
- * About 5 to 20 seconds of any machine's time stamp counter: longer than any honest answer takes.
- */
+/* 5 to 20 seconds of any machine's time stamp counter: longer than any honest answer takes. */
 #define PATIENCE UINT64_C(20000000000)
 
 void *memcpy(void *dst, const void *src, size_t n);
@@ -187,8 +185,8 @@ typedef void irq_handler(void);
 
 void irq_init(void); /* IDT, local APIC on */
 void irq_load_idt(void);
-void irq_route(
-	unsigned gsi, uint8_t vector, irq_handler *handler); /* edge, to this CPU, unmasked */
+/* Edge-triggered, to this CPU, unmasked. */
+void irq_route(unsigned gsi, uint8_t vector, irq_handler *handler);
 void irq_mask(unsigned gsi);
 uint32_t lapic_read(unsigned reg);
 void lapic_write(unsigned reg, uint32_t v);

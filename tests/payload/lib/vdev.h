@@ -84,9 +84,7 @@ struct seg {
 	bool write; /* the device writes it */
 };
 
-/*
- * Devices sit in pages from 0xc0001000 on, GSIs from 5 on, unless the command line says otherwise.
- */
+/* Devices are in pages from 0xc0001000, GSIs from 5 on, or where mmio=, mmio.step=, gsi= say. */
 void vdev_at(struct vdev *d, unsigned slot);
 /* The n-th device of a kind (2: blk, 4: rng); fails the test if there is none. */
 void vdev_find(struct vdev *d, uint32_t device_id, unsigned n);
