@@ -58,7 +58,9 @@ int console_fd_open(const char *path, struct console_fd *ret, struct volt_err *e
 	int flags = O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = open(path, O_WRONLY | flags, 0600);
 
-	/* A FIFO that nobody reads yet: with a reading end of our own it can be opened, and filled. */
+	/*
+	 * A FIFO that nobody reads yet: with a reading end of our own it can be opened, and filled.
+	 */
 	if (fd < 0 && errno == ENXIO)
 		fd = open(path, O_RDWR | flags, 0600);
 	if (fd < 0)
@@ -73,8 +75,8 @@ void console_fd_close(struct console_fd *f)
 }
 
 /*
- * 0 if a transfer will not block, or -EAGAIN. A hang-up alone makes a read return, but not a write: the
- * master of a pty whose other side is closed still blocks when it is full. That is -EIO.
+ * 0 if a transfer will not block, or -EAGAIN. A hang-up alone makes a read return, but not a write:
+ * the master of a pty whose other side is closed still blocks when it is full. That is -EIO.
  */
 static int ready(int fd, short event)
 {

@@ -11,7 +11,7 @@
 #include "err.h"
 
 enum console_fd_kind {
-	CONSOLE_FD_OWN,	   /* our own description with O_NONBLOCK, or a file, which does not block */
+	CONSOLE_FD_OWN, /* our own description with O_NONBLOCK, or a file, which does not block */
 	CONSOLE_FD_SHARED, /* a duplicate: ask poll(2) first, small pieces */
 	CONSOLE_FD_SOCKET, /* a duplicate: MSG_DONTWAIT */
 };

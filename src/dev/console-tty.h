@@ -10,8 +10,8 @@
 #include <stdbool.h>
 
 /*
- * True if fd, a terminal, may be read and set by us: we are in its foreground process group, or it is
- * not the terminal that controls our jobs.
+ * True if fd, a terminal, may be read and set by us: we are in its foreground process group, or it
+ * is not the terminal that controls our jobs.
  */
 bool console_tty_is_ours(int fd);
 

@@ -215,7 +215,9 @@ static int read_input(struct console *c)
 	n = console_fd_read(&c->in.fd, piece, sizeof(piece));
 	if (n == -EAGAIN)
 		return -EAGAIN;
-	/* A terminal says EIO when we went to the background just now: wait for console_refresh(). */
+	/*
+	 * A terminal says EIO when we went to the background just now: wait for console_refresh().
+	 */
 	if (n == -EIO && c->in.tty && !console_tty_is_ours(c->in.fd.fd)) {
 		loop_del(c->loop, &c->in.src);
 		return -EAGAIN;

@@ -3,25 +3,26 @@
  * The host side of the serial port: descriptors on one side, struct serial on the other. All of it
  * runs on the loop thread, but for console_restore().
  *
- * Descriptors. The caller's descriptors are often shared (a terminal is one open file description for
- * the shell and all its children), so their flags are never changed. Pipes and terminals are opened
- * again by /proc/self/fd/N, which gives a description of our own with O_NONBLOCK; that must happen
- * before the sandbox. Where it is refused (a terminal of another user, a pipe without reader) a
- * duplicate is used and written in small pieces after poll(2) said that it has room. Sockets use
- * MSG_DONTWAIT. Regular files are duplicated, because a second description would start at offset 0.
+ * Descriptors. The caller's descriptors are often shared (a terminal is one open file description
+ * for the shell and all its children), so their flags are never changed. Pipes and terminals are
+ * opened again by /proc/self/fd/N, which gives a description of our own with O_NONBLOCK; that must
+ * happen before the sandbox. Where it is refused (a terminal of another user, a pipe without
+ * reader) a duplicate is used and written in small pieces after poll(2) said that it has room.
+ * Sockets use MSG_DONTWAIT. Regular files are duplicated, because a second description would start
+ * at offset 0.
  *
- * Output. A reader that is slow is waited for with epoll, while the ring takes what the guest writes.
- * A reader that is gone (EPIPE, EIO) ends the output: it is counted, the VM goes on. Other errors
- * (disk full) drop that piece and are counted.
+ * Output. A reader that is slow is waited for with epoll, while the ring takes what the guest
+ * writes. A reader that is gone (EPIPE, EIO) ends the output: it is counted, the VM goes on. Other
+ * errors (disk full) drop that piece and are counted.
  *
  * Input. End of file ends the input, not the VM. From a pipe no more is read than the guest takes.
  * From a terminal everything is read, because an escape must work while the guest hangs; what the
  * guest does not take within CONSOLE_INPUT_BYTES is dropped and counted.
  *
- * Terminal. If the input is a terminal and this process is in its foreground process group, it is put
- * into raw mode (output processing stays as it is, so that "\n" in the log still returns the
- * carriage), and console_restore() puts it back. In the background the terminal is not touched and not
- * read: no SIGTTIN, no SIGTTOU. The process must ignore SIGPIPE, SIGTTIN and SIGTTOU, and call
+ * Terminal. If the input is a terminal and this process is in its foreground process group, it is
+ * put into raw mode (output processing stays as it is, so that "\n" in the log still returns the
+ * carriage), and console_restore() puts it back. In the background the terminal is not touched and
+ * not read: no SIGTTIN, no SIGTTOU. The process must ignore SIGPIPE, SIGTTIN and SIGTTOU, and call
  * console_refresh() when it is told SIGCONT, which is how a shell says "you are in the foreground".
  *
  * Escapes, on a terminal only: Ctrl-A, then x, p, h, or Ctrl-A for itself. Another key is passed on
@@ -61,8 +62,8 @@ struct console_stats {
 };
 
 /*
- * Main thread, before the sandbox. l and s are borrowed until console_destroy(). A path is opened for
- * appending and created with mode 0600; a FIFO without a reader is kept open by ourselves.
+ * Main thread, before the sandbox. l and s are borrowed until console_destroy(). A path is opened
+ * for appending and created with mode 0600; a FIFO without a reader is kept open by ourselves.
  */
 int console_create(struct loop *l, struct serial *s, const struct console_params *p,
 	struct console **ret, struct volt_err *err);
@@ -79,8 +80,8 @@ void console_refresh(struct console *c);
 void console_stats(const struct console *c, struct console_stats *ret);
 
 /*
- * Puts the terminal back as it was before console_create(), if it was changed and is still ours. Any
- * thread, any number of times, also in a signal handler.
+ * Puts the terminal back as it was before console_create(), if it was changed and is still ours.
+ * Any thread, any number of times, also in a signal handler.
  */
 void console_restore(void);
 

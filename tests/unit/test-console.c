@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The console over pipes, files, sockets and terminals. The test is both ends: it writes the port as a
- * guest would and holds the other end of each descriptor.
+ * The console over pipes, files, sockets and terminals. The test is both ends: it writes the port
+ * as a guest would and holds the other end of each descriptor.
  */
 #include "test.h"
 
@@ -85,7 +85,9 @@ static int teardown(void **state)
 
 static void start(struct fixture *f, int infd, int outfd)
 {
-	const struct console_params p = { .infd = infd, .outfd = outfd, .on_escape = on_escape, .owner = f };
+	const struct console_params p = {
+		.infd = infd, .outfd = outfd, .on_escape = on_escape, .owner = f
+	};
 
 	assert_int_equal(console_create(&f->loop, f->serial, &p, &f->console, NULL), 0);
 }

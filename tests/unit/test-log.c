@@ -32,8 +32,12 @@ static int teardown(void **state)
 
 static void init(enum log_level level, bool origin, const char *module)
 {
-	log_init(&(struct log_config){ .id = "vm1", .fd = pipefd[1], .level = level, .show_level = true,
-		.show_origin = origin, .module = module });
+	log_init(&(struct log_config){ .id = "vm1",
+		.fd = pipefd[1],
+		.level = level,
+		.show_level = true,
+		.show_origin = origin,
+		.module = module });
 }
 
 /* Everything written since the last call. */
@@ -63,9 +67,10 @@ static void a_line_has_firecrackers_form(void **state)
 	errno = ENOENT;
 	log_warn("disk %d: %m", 3);
 	assert_int_equal(errno, ENOENT);
-	assert_matches(written(), "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9} "
-				  "\\[vm1:main:WARN:test-log\\.c:[0-9]+\\] disk 3: No such file or "
-				  "directory\n$");
+	assert_matches(written(),
+		"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9} "
+		"\\[vm1:main:WARN:test-log\\.c:[0-9]+\\] disk 3: No such file or "
+		"directory\n$");
 	log_set_thread("vcpu0");
 	assert_string_equal(log_thread(), "vcpu0");
 	init(LOG_INFO, false, NULL);
