@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/kvm.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <stdarg.h>
@@ -38,19 +39,37 @@ struct conf {
 
 static struct conf conf;
 
-_Noreturn void boot_die(const char *fmt, ...)
+static void log_line(int level, const char *fmt, va_list ap)
 {
 	char line[900];
-	va_list ap;
 	int fd, n;
 
-	n = snprintf(line, sizeof(line), "<0>volt-lab: ");
-	va_start(ap, fmt);
+	n = snprintf(line, sizeof(line), "<%d>volt-lab: ", level);
 	vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
-	va_end(ap);
 	fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, line, strlen(line)) < 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	if (write(fd, line, strlen(line)) < 0)
+		sync(); /* nowhere left to complain */
+	close(fd);
+}
+
+static void __attribute__((format(printf, 2, 3))) boot_log(int level, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_line(level, fmt, ap);
+	va_end(ap);
+}
+
+_Noreturn void boot_die(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_line(0, fmt, ap);
+	va_end(ap);
 	sync();
 	reboot(RB_AUTOBOOT); /* the host runs QEMU with -no-reboot */
 	for (;;)
@@ -74,7 +93,7 @@ static void must_mount(const char *src, const char *dst, const char *type, unsig
 	const char *opts)
 {
 	if (mount(src, dst, type, flags, opts) < 0)
-		boot_die("cannot mount %s (%s) on %s: %m", src, type, dst);
+		boot_die("cannot mount %s (%s) on %s: %m", src, type ? type : "bind or move", dst);
 }
 
 static void make_dirs(const char *path)
@@ -214,7 +233,7 @@ static void mount_system(void)
 /* Device nodes that udev would make: the fd links, and names whose modules load when they are opened. */
 static void make_nodes(const char *moddir)
 {
-	char path[PATH_MAX], line[256], name[128], kind;
+	char path[PATH_MAX + 32], line[256], name[128], kind;
 	unsigned int maj, min;
 	FILE *f;
 
@@ -287,8 +306,40 @@ static void set_limits(void)
 	setrlimit(RLIMIT_CORE, &core);
 	boot_write_file("/proc/sys/kernel/pid_max", "4194304");
 	boot_write_file("/proc/sys/kernel/panic_on_oops", "1");
+	boot_write_file("/proc/sys/kernel/panic_on_rcu_stall", "1"); /* a hung lab ends, and says why */
 	boot_write_file("/proc/sys/fs/protected_hardlinks", "1");
 	boot_write_file("/proc/sys/fs/protected_symlinks", "1");
+}
+
+/* One virtual CPU of a new VM, with a local APIC or without. Its descriptors stay open for good. */
+static int hold_vm(int kvmfd, int apic)
+{
+	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
+	int vmfd = ioctl(kvmfd, KVM_CREATE_VM, 0);
+
+	if (vmfd < 0 || fcntl(vmfd, F_SETFD, FD_CLOEXEC) < 0)
+		return -1;
+	if (apic && ioctl(vmfd, KVM_ENABLE_CAP, &split) < 0)
+		return -1;
+	return fcntl(ioctl(vmfd, KVM_CREATE_VCPU, 0), F_SETFD, FD_CLOEXEC);
+}
+
+/*
+ * Keeps two idle VMs for the life of the lab. KVM patches the kernel's code (static keys, among them one
+ * in the scheduler) when the first VM comes and the last one goes, and for virtual CPUs that lack an APIC
+ * or have it off. QEMU before 8.1 may translate code on one CPU while another one patches it and keep
+ * the stale translation: the lab then spins on a breakpoint that is long gone. With these VMs
+ * the keys stay as they are. It also spares each VM the time of the patching.
+ */
+static void hold_kvm_keys(void)
+{
+	int kvmfd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvmfd < 0)
+		return;
+	if (hold_vm(kvmfd, 1) < 0 || hold_vm(kvmfd, 0) < 0)
+		boot_log(4, "cannot keep the idle VMs: %m");
+	close(kvmfd);
 }
 
 void boot_system(void)
@@ -327,4 +378,5 @@ void boot_system(void)
 	if (conf_get("net", NULL))
 		net_up("eth0", "10.0.2.15", "255.255.255.0", "10.0.2.2");
 	chmod("/dev/kvm", 0666);
+	hold_kvm_keys();
 }

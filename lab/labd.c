@@ -749,6 +749,7 @@ int main(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	boot_system();
+	boot_write_file("/proc/sys/vm/drop_caches", "4"); /* no kernel message about each use */
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	d.sigfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -70,6 +70,11 @@ def tmp():
     return os.environ["VT_TMP"]
 
 
+def shared():
+    """A directory of all tests of this run, for what is dear to make; removed at the end."""
+    return os.environ["VT_SHARED"]
+
+
 def _load(folder):
     global _stem
     sys.dont_write_bytecode = True
@@ -159,18 +164,25 @@ def main():
     args = p.parse_args()
     tests = [t for t in _load(args.folder)
              if not args.filter or any(fnmatch.fnmatch(t[1], f) for f in args.filter)]
+    with tempfile.TemporaryDirectory(prefix="volt-tests-") as directory:
+        os.environ["VT_SHARED"] = directory
+        failed = _run_all(tests, args.list)
+    if not args.list:
+        print(f"1..{len(tests)}")
+    return 1 if failed else 0
+
+
+def _run_all(tests, only_list):
     failed = 0
     for number, (_, name, timeout, function) in enumerate(tests, 1):
-        if args.list:
+        if only_list:
             print(name)
             continue
         started = time.monotonic()
         status, output = _run(function, timeout)
         _report(number, name, status, output, timeout, time.monotonic() - started)
         failed += status not in (0, SKIPPED)
-    if not args.list:
-        print(f"1..{len(tests)}")
-    return 1 if failed else 0
+    return failed
 
 
 if __name__ == "__main__":
