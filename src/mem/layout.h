@@ -9,6 +9,7 @@
  *	0x0002_0000		kernel command line
  *	0x0009_fc00-0x000d_ffff	MP table, ACPI tables (reserved)
  *	0x000e_0000		RSDP
+ *	0x000f_fff0		reset vector
  *	0x0010_0000		kernel; RAM up to 3 GiB
  *	0xc000_0000-0xffff_ffff	MMIO gap: boot timer, then one page per device; IOAPIC, LAPIC, TSS
  *	0x1_0000_0000		RAM above 4 GiB
@@ -34,6 +35,7 @@
 #define LAYOUT_SYSTEM	      0x9fc00 /* MP table first, ACPI tables behind it */
 #define LAYOUT_SYSTEM_BYTES   0x40400 /* up to 0xe0000 */
 #define LAYOUT_RSDP	      0xe0000
+#define LAYOUT_RESET_VECTOR   0xffff0 /* f000:fff0 in real mode; 16 bytes */
 #define LAYOUT_HIGH_RAM_START 0x100000
 
 #define LAYOUT_GAP_START     UINT64_C(0xc0000000)

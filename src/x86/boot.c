@@ -134,6 +134,23 @@ static int write_pvh(const struct gmem *m, const struct boot_params_in *in)
 	return gmem_write(m, GPA(LAYOUT_PVH_INFO), &info, sizeof(info));
 }
 
+/*
+ * What a PC has its firmware for: real-mode code that resets. Linux with hardware-reduced ACPI and
+ * without EFI tries EFI first, and then jumps to the reset vector (arch/x86/kernel/reboot.c).
+ */
+static int write_reset_vector(const struct gmem *m)
+{
+	static const uint8_t code[] = {
+		0xba, LAYOUT_PORT_RESET & 0xff, LAYOUT_PORT_RESET >> 8, /* mov $port, %dx */
+		0xb0, LAYOUT_RESET_VALUE,				 /* mov $value, %al */
+		0xee,							 /* out %al, %dx */
+		0xfa, 0xf4, 0xeb, 0xfd,					 /* cli; 1: hlt; jmp 1b */
+	};
+	static_assert(sizeof(code) <= LAYOUT_HIGH_RAM_START - LAYOUT_RESET_VECTOR, "");
+
+	return gmem_write(m, GPA(LAYOUT_RESET_VECTOR), code, sizeof(code));
+}
+
 int boot_write(const struct gmem *m, const struct boot_params_in *in, struct boot_regs *ret,
 	struct volt_err *err)
 {
@@ -157,6 +174,8 @@ int boot_write(const struct gmem *m, const struct boot_params_in *in, struct boo
 	r = gmem_write(m, GPA(LAYOUT_CMDLINE), in->cmdline, len);
 	if (r == 0)
 		r = write_tables(m, long_mode);
+	if (r == 0)
+		r = write_reset_vector(m);
 	if (r == 0)
 		r = long_mode ? write_zero_page(m, in) : write_pvh(m, in);
 	if (r < 0)

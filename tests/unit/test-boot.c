@@ -174,6 +174,20 @@ static void maps_memory_above_the_gap(void **state)
 	gmem_unmap(&big);
 }
 
+/* mov $0x602, %dx; mov $0xb1, %al; out %al, %dx; in memory that the map does not call RAM. */
+static void reset_vector_resets(void **state)
+{
+	static const uint8_t want[] = { 0xba, 0x02, 0x06, 0xb0, 0xb1, 0xee };
+	struct boot_params_in in = { .kernel = &vmlinux, .cmdline = "" };
+	struct boot_regs regs;
+	uint8_t code[sizeof(want)];
+
+	(void)state;
+	assert_int_equal(boot_write(&ram, &in, &regs, NULL), 0);
+	assert_int_equal(gmem_read(&ram, GPA(0xffff0), code, sizeof(code)), 0);
+	assert_memory_equal(code, want, sizeof(want));
+}
+
 static void refuses(const struct gmem *m, const struct boot_params_in *in, int code,
 	const char *message)
 {
@@ -216,6 +230,7 @@ int main(void)
 		cmocka_unit_test(maps_first_gib),
 		cmocka_unit_test(writes_pvh_info),
 		cmocka_unit_test(maps_memory_above_the_gap),
+		cmocka_unit_test(reset_vector_resets),
 		cmocka_unit_test(names_what_is_wrong),
 	};
 
