@@ -54,8 +54,14 @@ static int write_tables(const struct vm *vm, struct volt_err *err)
 	return acpi_write(&vm->mem, end, &acpi, err);
 }
 
-static int build_cmdline(const struct vm *vm, char ret[LIMIT_CMDLINE], struct volt_err *err)
+/*
+ * A kernel finds the virtio devices in the DSDT, or by virtio_mmio.device= if it has no ACPI. One that
+ * gets both reports each device of the second kind as an error, so it gets both only if we cannot tell.
+ */
+static int build_cmdline(const struct vm *vm, const struct kernel_image *kernel,
+	char ret[LIMIT_CMDLINE], struct volt_err *err)
 {
+	bool acpi = !vm->cfg->no_acpi && kernel_image_has_acpi(&vm->mem, kernel);
 	const struct disk_config *disk = vm->cfg->n_disks ? &vm->cfg->disks[0] : NULL;
 	struct layout_slot slots[LIMIT_VIRTIO];
 	char root[64] = "/dev/vda";
@@ -63,7 +69,7 @@ static int build_cmdline(const struct vm *vm, char ret[LIMIT_CMDLINE], struct vo
 		.user = vm->cfg->cmdline,
 		.pci_off = true,
 		.virtio = slots,
-		.n_virtio = machine_slots(vm, slots),
+		.n_virtio = acpi ? 0 : machine_slots(vm, slots),
 	};
 
 	if (disk && disk->root) {
@@ -126,7 +132,7 @@ int boot_load(struct vm *vm, const struct resources *res, struct volt_err *err)
 			volt_err_wrap(err, "'%s'", vm->cfg->initrd_path);
 	}
 	if (r == 0)
-		r = build_cmdline(vm, cmdline, err);
+		r = build_cmdline(vm, &kernel, cmdline, err);
 	if (r == 0)
 		r = write_tables(vm, err);
 	if (r == 0)

@@ -80,14 +80,23 @@ int kernel_load(int fd, const struct gmem *m, struct kernel_image *ret, struct v
 	return r < 0 ? volt_err_wrap(err, "kernel") : 0;
 }
 
-bool kernel_image_is_linux(const struct gmem *m, const struct kernel_image *image)
+/* Does the loaded ELF image contain `text`? A bzImage is compressed: false. */
+static bool contains(const struct gmem *m, const struct kernel_image *image, const char *text)
 {
-	static const char banner[] = "Linux version ";
 	struct iovec all;
 
-	if (image->bzimage)
-		return true;
-	if (gmem_slice(m, GPA(image->start), image->end - image->start, &all) < 0)
+	if (image->bzimage ||
+		gmem_slice(m, GPA(image->start), image->end - image->start, &all) < 0)
 		return false;
-	return memmem(all.iov_base, all.iov_len, banner, sizeof(banner) - 1) != NULL;
+	return memmem(all.iov_base, all.iov_len, text, strlen(text)) != NULL;
+}
+
+bool kernel_image_is_linux(const struct gmem *m, const struct kernel_image *image)
+{
+	return image->bzimage || contains(m, image, "Linux version ");
+}
+
+bool kernel_image_has_acpi(const struct gmem *m, const struct kernel_image *image)
+{
+	return contains(m, image, "RSD PTR ");
 }

@@ -81,6 +81,10 @@ static void loads_vmlinux(void **state)
 	assert_int_equal(k.header.boot_flag, 0xaa55);
 	assert_int_equal(k.header.kernel_alignment, 0x1000000);
 	assert_true(kernel_image_is_linux(&ram, &k));
+	assert_false(kernel_image_has_acpi(&ram, &k));
+	assert_int_equal(gmem_write(&ram, GPA(k.end - 8), "RSD PTR ", 8), 0);
+	assert_true(kernel_image_has_acpi(&ram, &k));
+	assert_int_equal(gmem_fill(&ram, GPA(k.end - 8), 0, 8), 0);
 
 	assert_all(0, 0xee, TEXT);
 	assert_ram(TEXT, img.bytes + ELF_TEXT, ELF_TEXT_BYTES);
