@@ -327,8 +327,8 @@ static int hold_vm(int kvmfd, int apic)
 /*
  * Keeps two idle VMs for the life of the lab. KVM patches the kernel's code (static keys, among them one
  * in the scheduler) when the first VM comes and the last one goes, and for virtual CPUs that lack an APIC
- * or have it off. QEMU before 8.1 may translate code on one CPU while another one patches it and keep
- * the stale translation: the lab then spins on a breakpoint that is long gone. With these VMs
+ * or have it off. QEMU (seen with 7.2) may translate code on one CPU while another one patches it, and
+ * keep the stale translation: the lab then spins on a breakpoint that is long gone. With these VMs
  * the keys stay as they are. It also spares each VM the time of the patching.
  */
 static void hold_kvm_keys(void)

@@ -78,7 +78,7 @@ def _lab_key():
 
 
 def _try_lab():
-    argv = [sys.executable, os.path.join(HERE, "volt-lab"), "run", "--timeout", "90", "--",
+    argv = [sys.executable, os.path.join(HERE, "volt-lab"), "run", "--timeout", "180", "--",
             cache.probe()]
     r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, check=False)

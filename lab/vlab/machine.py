@@ -15,7 +15,7 @@ import time
 from . import LabError, cache, wire
 
 QEMU = "qemu-system-x86_64"
-BOOT_TIMEOUT = float(os.environ.get("VOLT_LAB_BOOT_TIMEOUT", "90"))
+BOOT_TIMEOUT = float(os.environ.get("VOLT_LAB_BOOT_TIMEOUT", "180"))
 # family: the 15 of "max" has an erratum whose workaround makes every idle CPU use a broadcast timer.
 # xsave: TCG does not let KVM see a guest's XSETBV, so that KVM shows it sizes for another XCR0 and its
 # kernel warns ("XSAVE consistency problem").
@@ -23,7 +23,7 @@ CPU = "max,family=23,model=49,stepping=0,-xsave"
 # Measured reasons for each are in lab/README.md.
 CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=reliable no_timer_check mitigations=off "
            "random.trust_cpu=on 8250.nr_uarts=1 i8042.noprobe=1 nokaslr audit=0 apparmor=0 "
-           "rcupdate.rcu_cpu_stall_timeout=30 nowatchdog rodata=off cryptomgr.notests=1")
+           "rcupdate.rcu_cpu_stall_timeout=120 nowatchdog rodata=off cryptomgr.notests=1")
 ROOTOPTS = "trans=virtio,version=9p2000.L,msize=512000,cache=loose"
 
 
