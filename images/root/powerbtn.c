@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Turns the ACPI power button into a clean shutdown: waits for KEY_POWER on /dev/input/event* and
- * sends PID 1 the signal that `poweroff` sends. Runs as a child of init; does nothing where there
- * is no such device.
+ * sends PID 1 the signal that `poweroff` sends. In a kernel without virtual terminals nobody else
+ * looks for Ctrl-Alt-Del, so that is seen to as well. Runs as a child of init; does nothing where
+ * there is no such device.
  */
 #include <fcntl.h>
 #include <linux/input.h>
@@ -35,8 +36,21 @@ static int open_if_power(int n)
 	return fd;
 }
 
+/* Follows the keys of all devices; held: which of Ctrl and Alt are down. */
+static void key(const struct input_event *ev, unsigned *held)
+{
+	unsigned bit = ev->code == KEY_LEFTCTRL ? 1 : ev->code == KEY_LEFTALT ? 2 : 0;
+
+	*held = ev->value ? *held | bit : *held & ~bit;
+	if (ev->code == KEY_POWER && ev->value == 1)
+		kill(1, SIGUSR2);
+	if (ev->code == KEY_DELETE && ev->value == 1 && *held == 3 && access("/dev/tty0", F_OK) < 0)
+		kill(1, SIGINT);
+}
+
 int powerbtn_run(void)
 {
+	unsigned held = 0;
 	struct pollfd fds[POWERBTN_DEVICES_MAX];
 	nfds_t count = 0;
 
@@ -55,10 +69,9 @@ int powerbtn_run(void)
 		for (nfds_t i = 0; i < count; i++) {
 			struct input_event ev;
 
-			if (!(fds[i].revents & POLLIN) || read(fds[i].fd, &ev, sizeof(ev)) != sizeof(ev))
-				continue;
-			if (ev.type == EV_KEY && ev.code == KEY_POWER && ev.value == 1)
-				kill(1, SIGUSR2);
+			if ((fds[i].revents & POLLIN) &&
+				read(fds[i].fd, &ev, sizeof(ev)) == sizeof(ev) && ev.type == EV_KEY)
+				key(&ev, &held);
 		}
 	}
 }

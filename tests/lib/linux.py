@@ -66,8 +66,8 @@ class Linux(Vmm):
     """A guest that runs a script with its root on /dev/vda, the script on /dev/vdb."""
 
     def __init__(self, kernel, script, root, *args, cpus=1, mem=256, end="poweroff", io="sync",
-                 disks=()):
-        name, protocol, words = KERNELS[kernel]
+                 disks=(), words=""):
+        name, protocol, own = KERNELS[kernel]
         self.kernel = kernel
         path = os.path.join(vt.tmp(), f"script-{len(os.listdir(vt.tmp()))}")
         data = (script + COMPLAINTS).encode()
@@ -75,7 +75,7 @@ class Linux(Vmm):
             f.write(data + b"\n" * (-len(data) % 512))
         argv = ["--kernel", image(name), "--boot-protocol", protocol, "--cpus", cpus, "--mem", mem,
                 "--cmdline", f"console=ttyS0 quiet panic=-1 root=/dev/vda rw volt.script=/dev/vdb "
-                f"volt.end={end} {words}".strip()]
+                f"volt.end={end} {own} {words}".strip()]
         initrd = name.split("/")[0] + "/initrd"
         if kernel.startswith("cloud"):
             argv += ["--initrd", image(initrd)]
