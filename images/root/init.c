@@ -158,7 +158,8 @@ static bool button_present(void)
 	DIR *d = opendir("/sys/bus/acpi/devices");
 
 	while (d && !found && (e = readdir(d)))
-		found = strncmp(e->d_name, "PNP0C0C", 7) == 0 || strncmp(e->d_name, "LNXPWRBN", 8) == 0;
+		found = strncmp(e->d_name, "PNP0C0C", 7) == 0 ||
+			strncmp(e->d_name, "LNXPWRBN", 8) == 0;
 	if (d)
 		closedir(d);
 	return found;
@@ -530,7 +531,7 @@ static int run_as_init(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	reboot(RB_DISABLE_CAD); /* Ctrl-Alt-Del becomes our SIGINT */
 
-	if (button_present())
+	if (button_present() || access("/dev/tty0", F_OK) < 0)
 		spawn(watch_power_button);
 	interactive = !arg("volt.script") && access("/etc/volt/run", X_OK) < 0;
 	serve(spawn(interactive ? be_shell : be_script), interactive, &set);

@@ -34,18 +34,19 @@ for KERNEL in ("tuned-pvh", "cloud-6.1"):
 
 
 CHUNK, CHUNKS = 64 << 10, 160
-# The node is our own: writing to a name in /dev whose device has gone would create a file there.
+# The node is our own: writing to a name in /dev whose device has gone would create a file there; and
+# /tmp allows no devices.
 RESET = f"""
 bus=$(basename $(readlink -f /sys/block/vdc/device))
 drv=/sys/bus/virtio/drivers/virtio_blk
 node() {{
-    until name=$(ls $drv/$bus/block 2>/dev/null) && [ -n "$name" ]; do sleep 0.02; done
-    rm -f /tmp/node
-    mknod /tmp/node b $(tr : ' ' <$drv/$bus/block/$name/dev)
+    until dev=$(cat $drv/$bus/block/*/dev 2>/dev/null) && [ -n "$dev" ]; do sleep 0.02; done
+    rm -f /root/node
+    mknod /root/node b $(echo $dev | tr : ' ')
 }}
 write() {{
-    yes "chunk $1" | head -c {CHUNK} |
-        dd of=/tmp/node bs={CHUNK} seek=$1 count=1 iflag=fullblock conv=notrunc,fsync 2>/dev/null
+    [ -b /root/node ] && yes "chunk $1" | head -c {CHUNK} |
+        dd of=/root/node bs={CHUNK} seek=$1 count=1 iflag=fullblock conv=notrunc,fsync 2>/dev/null
 }}
 node
 touch /tmp/go
@@ -102,9 +103,10 @@ def _():
 
 def _sigterm(kernel):
     root = root_disk()
-    # Without ACPI there is no power button: Ctrl-Alt-Del comes after a third of the time.
+    # Without ACPI there is no power button (Ctrl-Alt-Del comes after a third of the time) and no
+    # power off, but a reboot.
     g = Linux(kernel, "echo kept >/root/kept; echo ready; sleep 1000", root, "--shutdown-timeout",
-              45, cpus=2)
+              45, cpus=2, end="reboot" if kernel == "bare" else "poweroff")
     g.wait_for("ready\n", 30)
     started = time.monotonic()
     g.terminate()
