@@ -184,7 +184,7 @@ class Bench:
 
     def boots(self):
         everyone = self.setup["contestants"]
-        for who in everyone:
+        for who in everyone if self.setup["runs"] > 1 else []:
             self.boot(who, 0, False, warm_up=True)
         for i in range(self.setup["runs"]):
             # Who comes first changes: A B, B A, ...
