@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Asks one question by trying: can this /dev/kvm run an ordinary Linux guest? Runs a long-mode guest
- * of a few dozen bytes that uses a counted loop, SSE and lock cmpxchg16b, prints one line per step,
- * and ends with 0 if all worked at a useful speed, else 1. Software KVMs open, create VMs, and fail
- * here. Static and free of dependencies, so the lab runs the very same file.
+ * Asks one question by trying: can this /dev/kvm run an ordinary Linux guest? Runs a long-mode
+ * guest of a few dozen bytes that uses a counted loop, SSE and lock cmpxchg16b, prints one line per
+ * step, and ends with 0 if all worked at a useful speed, else 1. Software KVMs open, create VMs,
+ * and fail here. Static and free of dependencies, so the lab runs the very same file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -186,8 +186,9 @@ static int make_cpu(struct probe *p)
 }
 
 /*
- * The guest asks for the next loop. Short ones tell a slow KVM quickly; they are repeated, and the best
- * counts, as a busy machine may well take the CPU away during one. A long one then measures well.
+ * The guest asks for the next loop. Short ones tell a slow KVM quickly; they are repeated, and the
+ * best counts, as a busy machine may well take the CPU away during one. A long one then measures
+ * well.
  */
 static uint32_t next_count(struct probe *p)
 {
@@ -208,7 +209,8 @@ static uint32_t next_count(struct probe *p)
 static void step_done(const struct probe *p)
 {
 	if (p->step == STEP_LOOP)
-		printf("guest %s: %.1f million instructions/s\n", step_names[p->step], p->ips / 1e6);
+		printf("guest %s: %.1f million instructions/s\n", step_names[p->step],
+			p->ips / 1e6);
 	else if (p->step)
 		printf("guest %s: ok\n", step_names[p->step]);
 }
@@ -275,7 +277,8 @@ int main(void)
 	if (make_vm(&p) < 0 || make_cpu(&p) < 0 || run_guest(&p) < 0)
 		return 1;
 	if (p.ips < SLOW_IPS) {
-		printf("speed: failed: it emulates the guest's kernel mode instead of running it\n");
+		printf("speed: failed: it emulates the guest's kernel mode instead of running "
+		       "it\n");
 		return 1;
 	}
 	return 0;

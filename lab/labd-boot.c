@@ -187,7 +187,8 @@ static void mount_root(void)
 	must_mount("cow", "/cow", "tmpfs", 0, "size=75%,mode=0755");
 	mkdir("/cow/up", 0755);
 	mkdir("/cow/work", 0755);
-	must_mount("lab", "/new", "overlay", 0, "lowerdir=/lower,upperdir=/cow/up,workdir=/cow/work");
+	must_mount(
+		"lab", "/new", "overlay", 0, "lowerdir=/lower,upperdir=/cow/up,workdir=/cow/work");
 	umount2("/proc", MNT_DETACH);
 	umount2("/sys", MNT_DETACH);
 	umount2("/dev", MNT_DETACH);
@@ -213,7 +214,8 @@ static void mount_system(void)
 	must_mount("dev", "/dev", "devtmpfs", MS_NOSUID, "mode=0755");
 	make_dirs("/dev/pts");
 	make_dirs("/dev/shm");
-	must_mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666");
+	must_mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+		"gid=5,mode=0620,ptmxmode=0666");
 	must_mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
 	must_mount("run", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
 	must_mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
@@ -230,14 +232,16 @@ static void mount_system(void)
 	}
 }
 
-/* Device nodes that udev would make: the fd links, and names whose modules load when they are opened. */
+/* Device nodes that udev would make: the fd links, and names whose modules load when they are
+ * opened. */
 static void make_nodes(const char *moddir)
 {
 	char path[PATH_MAX + 32], line[256], name[128], kind;
 	unsigned int maj, min;
 	FILE *f;
 
-	if (symlink("/proc/self/fd", "/dev/fd") < 0 || symlink("/proc/self/fd/0", "/dev/stdin") < 0 ||
+	if (symlink("/proc/self/fd", "/dev/fd") < 0 ||
+		symlink("/proc/self/fd/0", "/dev/stdin") < 0 ||
 		symlink("/proc/self/fd/1", "/dev/stdout") < 0 ||
 		symlink("/proc/self/fd/2", "/dev/stderr") < 0)
 		boot_die("cannot make the /dev/fd links: %m");
@@ -306,7 +310,8 @@ static void set_limits(void)
 	setrlimit(RLIMIT_CORE, &core);
 	boot_write_file("/proc/sys/kernel/pid_max", "4194304");
 	boot_write_file("/proc/sys/kernel/panic_on_oops", "1");
-	boot_write_file("/proc/sys/kernel/panic_on_rcu_stall", "1"); /* a hung lab ends, and says why */
+	boot_write_file(
+		"/proc/sys/kernel/panic_on_rcu_stall", "1"); /* a hung lab ends, and says why */
 	boot_write_file("/proc/sys/fs/protected_hardlinks", "1");
 	boot_write_file("/proc/sys/fs/protected_symlinks", "1");
 }
@@ -325,11 +330,12 @@ static int hold_vm(int kvmfd, int apic)
 }
 
 /*
- * Keeps two idle VMs for the life of the lab. KVM patches the kernel's code (static keys, among them one
- * in the scheduler) when the first VM comes and the last one goes, and for virtual CPUs that lack an APIC
- * or have it off. QEMU (seen with 7.2) may translate code on one CPU while another one patches it, and
- * keep the stale translation: the lab then spins on a breakpoint that is long gone. With these VMs
- * the keys stay as they are. It also spares each VM the time of the patching.
+ * Keeps two idle VMs for the life of the lab. KVM patches the kernel's code (static keys, among
+ * them one in the scheduler) when the first VM comes and the last one goes, and for virtual CPUs
+ * that lack an APIC or have it off. QEMU (seen with 7.2) may translate code on one CPU while
+ * another one patches it, and keep the stale translation: the lab then spins on a breakpoint that
+ * is long gone. With these VMs the keys stay as they are. It also spares each VM the time of the
+ * patching.
  */
 static void hold_kvm_keys(void)
 {

@@ -159,7 +159,8 @@ static struct chan *chan_create(struct labd *d, uint32_t id)
 		d->chans[i]->id = id;
 		d->chans[i]->infd = -1;
 		for (int s = 0; s < STREAMS; s++)
-			d->chans[i]->out[s] = (struct stream){ .fd = -1, .credit = LABD_WINDOW, .left = -1 };
+			d->chans[i]->out[s] =
+				(struct stream){ .fd = -1, .credit = LABD_WINDOW, .left = -1 };
 		return d->chans[i];
 	}
 	send_fail(d, id, 125, "the lab already runs %d commands", CHANS_MAX);
@@ -279,14 +280,18 @@ static int make_streams(struct chan *c, uint32_t flags, const uint16_t *size, in
 	return 0;
 }
 
-/* The start record: le32 flags, le16 rows, le16 columns, le32 argc, le32 envc, then cwd, argv, env. */
+/*
+ * The start record: le32 flags, le16 rows, le16 columns, le32 argc, le32 envc, then cwd, argv, env.
+ */
 struct start {
 	uint32_t flags;
 	uint16_t size[2];
 	uint32_t argc, envc;
 };
 
-/* Points into the record; returns the vector of argv, NULL, env, NULL or NULL if it is malformed. */
+/*
+ * Points into the record; returns the vector of argv, NULL, env, NULL or NULL if it is malformed.
+ */
 static char **parse_strings(struct bytes *rec, const struct start *st, char **cwd)
 {
 	char *p = rec->data + sizeof(*st), *end = rec->data + rec->len;
@@ -319,7 +324,8 @@ static void report_start_failure(struct labd *d, const struct chan *c, const int
 		send_fail(d, c->id, 125, "cannot start '%s' in the lab: %s", cmd, strerror(err[0]));
 }
 
-static int chan_spawn(struct labd *d, struct chan *c, const struct start *st, char **argv, char *cwd)
+static int chan_spawn(
+	struct labd *d, struct chan *c, const struct start *st, char **argv, char *cwd)
 {
 	int fds[3] = { -1, -1, -1 }, fail[2], err[2] = { 0, 0 };
 	ssize_t n;
@@ -406,7 +412,8 @@ static void set_clock(const char *p, size_t n)
 	want.tv_sec = (time_t)(ns / 1000000000u);
 	want.tv_nsec = (long)(ns % 1000000000u);
 	clock_gettime(CLOCK_REALTIME, &now);
-	/* Small differences are the port's own delay: stepping for them would only jitter the clock. */
+	/* Small differences are the port's own delay: stepping for them would only jitter the
+	 * clock. */
 	if (llabs((now.tv_sec - want.tv_sec) * 1000 + (now.tv_nsec - want.tv_nsec) / 1000000) > 30)
 		clock_settime(CLOCK_REALTIME, &want);
 }
@@ -527,7 +534,8 @@ static void stdin_write(struct labd *d, struct chan *c)
 
 		if (n < 0 && errno == EAGAIN)
 			return;
-		if (n < 0) { /* nobody reads: swallow the rest, as a closed pipe's writer would stop */
+		if (n < 0) { /* nobody reads: swallow the rest, as a closed pipe's writer would stop
+			      */
 			send_credit(d, c->id, 0, c->in.len);
 			bytes_free(&c->in);
 			close_fd(&c->infd);
@@ -587,19 +595,23 @@ static void reap(struct labd *d)
 			if (!c || c->pid != pid || c->state != CHAN_RUN)
 				continue;
 			c->state = CHAN_EXITED;
-			c->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+			c->status =
+				WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 			close_fd(&c->infd);
 			if (c->abandoned)
 				cgroup_kill(c);
 			for (int s = 0; s < 2; s++)
-				if (c->out[s].fd >= 0 && ioctl(c->out[s].fd, FIONREAD, &c->out[s].left) < 0)
+				if (c->out[s].fd >= 0 &&
+					ioctl(c->out[s].fd, FIONREAD, &c->out[s].left) < 0)
 					c->out[s].left = 0;
 			c->deadline_ms = now_ms() + TTY_QUIET_MS;
 		}
 	}
 }
 
-/* An ended command whose output has all been sent: tell the host, keep only what still has writers. */
+/*
+ * An ended command whose output has all been sent: tell the host, keep only what still has writers.
+ */
 static void chan_settle(struct labd *d, struct chan *c)
 {
 	uint32_t status = htole32((uint32_t)c->status);
@@ -626,7 +638,8 @@ static int chan_tick(struct labd *d, struct chan *c)
 		chan_destroy(d, c);
 		return -1;
 	}
-	if (c->state == CHAN_SINK || (c->state == CHAN_RUN && !c->abandoned) || c->state == CHAN_PREP)
+	if (c->state == CHAN_SINK || (c->state == CHAN_RUN && !c->abandoned) ||
+		c->state == CHAN_PREP)
 		return -1;
 	left = c->deadline_ms - now_ms();
 	if (c->state == CHAN_RUN && left <= 0) {
@@ -646,7 +659,8 @@ static size_t poll_fill(struct labd *d, struct pollfd *p, struct slot *slot)
 {
 	size_t n = 2;
 
-	p[0] = (struct pollfd){ .fd = d->portfd, .events = (short)(POLLIN | (d->tx.len ? POLLOUT : 0)) };
+	p[0] = (struct pollfd){ .fd = d->portfd,
+		.events = (short)(POLLIN | (d->tx.len ? POLLOUT : 0)) };
 	p[1] = (struct pollfd){ .fd = d->sigfd, .events = POLLIN };
 	for (size_t i = 0; i < CHANS_MAX; i++) {
 		struct chan *c = d->chans[i];
@@ -704,7 +718,8 @@ static void loop_once(struct labd *d)
 		port_read(d);
 }
 
-/* The port appears a moment after its driver is loaded; it is found by name, as its number may vary. */
+/* The port appears a moment after its driver is loaded; it is found by name, as its number may
+ * vary. */
 static int open_port(void)
 {
 	char path[PATH_MAX], name[64];

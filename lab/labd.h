@@ -2,11 +2,12 @@
 /*
  * The lab's supervisor: what its two files share, and the wire format it speaks with the host.
  *
- * Wire: frames over one virtio-serial port. A frame is two little-endian 32-bit words and a payload:
- * channel, then type in the top byte and payload length below. One channel is one command. Each of
- * the streams of a channel has a window of LABD_WINDOW bytes; whoever takes bytes off a stream
- * hands the same number back with LABD_CREDIT, so a stalled reader stops its own stream and nothing else.
- * vlab/wire.py is the other end; the two must change together (LABD_HELLO carries the version).
+ * Wire: frames over one virtio-serial port. A frame is two little-endian 32-bit words and a
+ * payload: channel, then type in the top byte and payload length below. One channel is one command.
+ * Each of the streams of a channel has a window of LABD_WINDOW bytes; whoever takes bytes off a
+ * stream hands the same number back with LABD_CREDIT, so a stalled reader stops its own stream and
+ * nothing else. vlab/wire.py is the other end; the two must change together (LABD_HELLO carries the
+ * version).
  */
 #ifndef LABD_H
 #define LABD_H

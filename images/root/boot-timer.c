@@ -24,7 +24,8 @@ int boot_timer_fire(void)
 	fd = open("/dev/mem", O_RDWR | O_SYNC | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	page = mmap(NULL, BOOT_TIMER_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, BOOT_TIMER_GPA);
+	page = mmap(
+		NULL, BOOT_TIMER_MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, BOOT_TIMER_GPA);
 	if (page == MAP_FAILED) {
 		int r = -errno;
 

@@ -9,7 +9,8 @@
 /* Stores the boot-timer byte through /dev/mem. Returns 0 or -errno. */
 int boot_timer_fire(void);
 
-/* Waits for the power key on any input device, then asks PID 1 to power off. Returns 0 if there is none. */
+/* Waits for the power key on any input device, then asks PID 1 to power off. Returns 0 if there is
+ * none. */
 int powerbtn_run(void);
 
 #endif

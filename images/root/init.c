@@ -233,7 +233,8 @@ static int mount_root(const char *root)
 
 	wait_for(root);
 	for (int i = 0; type ? i == 0 : types[i] != NULL; i++) {
-		if (mount(root, "/newroot", type ? type : types[i], want_rw() ? 0 : MS_RDONLY, flags) == 0)
+		if (mount(root, "/newroot", type ? type : types[i], want_rw() ? 0 : MS_RDONLY,
+			    flags) == 0)
 			return 0;
 		err = errno;
 	}

@@ -55,8 +55,9 @@ static int write_tables(const struct vm *vm, struct volt_err *err)
 }
 
 /*
- * A kernel finds the virtio devices in the DSDT, or by virtio_mmio.device= if it has no ACPI. One that
- * gets both reports each device of the second kind as an error, so it gets both only if we cannot tell.
+ * A kernel finds the virtio devices in the DSDT, or by virtio_mmio.device= if it has no ACPI. One
+ * that gets both reports each device of the second kind as an error, so it gets both only if we
+ * cannot tell.
  */
 static int build_cmdline(const struct vm *vm, const struct kernel_image *kernel,
 	char ret[LIMIT_CMDLINE], struct volt_err *err)

@@ -46,8 +46,8 @@ int kernel_load(int fd, const struct gmem *m, struct kernel_image *ret, struct v
 bool kernel_image_is_linux(const struct gmem *m, const struct kernel_image *image);
 
 /*
- * True if the loaded image contains the signature of ACPI's root pointer, so that it will look for it;
- * false if not, or if it cannot be seen (bzImage). Reads the whole image: cold path only.
+ * True if the loaded image contains the signature of ACPI's root pointer, so that it will look for
+ * it; false if not, or if it cannot be seen (bzImage). Reads the whole image: cold path only.
  */
 bool kernel_image_has_acpi(const struct gmem *m, const struct kernel_image *image);
 
