@@ -8,15 +8,28 @@
 
 #include "layout.h"
 
+#define HUGE_PAGE (2 * MIB)
+
+/*
+ * KVM maps a huge page into the guest as one only where host and guest address agree modulo its
+ * size. Regions begin at multiples of it, but kernels before 6.7 place a mapping at any page: so
+ * more is taken than is needed, and what is over at both ends goes back.
+ */
 static int map_region(struct gmem *m, uint64_t gpa, uint64_t bytes, struct volt_err *err)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	uint64_t taken = bytes + HUGE_PAGE, head;
+	uint8_t *p = mmap(NULL, taken, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return volt_err_set(err, errno, "map %llu MiB of guest memory: %m",
 			(unsigned long long)(bytes / MIB));
-	m->regions[m->n_regions++] = (struct gmem_region){ .gpa = gpa, .bytes = bytes, .host = p };
+	head = -(uintptr_t)p % HUGE_PAGE;
+	if (head)
+		munmap(p, head);
+	munmap(p + head + bytes, taken - head - bytes);
+	m->regions[m->n_regions++] =
+		(struct gmem_region){ .gpa = gpa, .bytes = bytes, .host = p + head };
 	return 0;
 }
 

@@ -47,6 +47,15 @@ static void test_sizes(void **state)
 	assert_int_equal(gmem_bytes(&m), 0);
 }
 
+/* KVM can give the guest huge pages only where both addresses agree modulo their size. */
+static void test_alignment(void **state)
+{
+	const struct gmem *m = *state;
+
+	for (size_t i = 0; i < m->n_regions; i++)
+		assert_int_equal(((uintptr_t)m->regions[i].host - m->regions[i].gpa) % (2 * MIB), 0);
+}
+
 static void test_edges(void **state)
 {
 	static const struct {
@@ -135,6 +144,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test_setup_teardown(test_alignment, map, unmap),
 		cmocka_unit_test_setup_teardown(test_edges, map, unmap),
 		cmocka_unit_test_setup_teardown(test_content, map, unmap),
 		cmocka_unit_test_setup_teardown(test_indices, map, unmap),
