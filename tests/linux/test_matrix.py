@@ -32,7 +32,7 @@ def _cell(kernel, cpus, io):
 
 def _add(kernel, cpus, io):
     more = "" if io == "sync" else f", io={io}"
-    vt.test(f"{kernel}, {cpus} vCPU{'s' if cpus > 1 else ''}{more}", timeout=60)(
+    vt.test(f"{kernel}, {cpus} vCPU{'s' if cpus > 1 else ''}{more}", timeout=180)(
         lambda: _cell(kernel, cpus, io))
 
 
