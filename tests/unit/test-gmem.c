@@ -53,7 +53,8 @@ static void test_alignment(void **state)
 	const struct gmem *m = *state;
 
 	for (size_t i = 0; i < m->n_regions; i++)
-		assert_int_equal(((uintptr_t)m->regions[i].host - m->regions[i].gpa) % (2 * MIB), 0);
+		assert_int_equal(
+			((uintptr_t)m->regions[i].host - m->regions[i].gpa) % (2 * MIB), 0);
 }
 
 static void test_edges(void **state)
