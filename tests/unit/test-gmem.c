@@ -52,9 +52,11 @@ static void test_alignment(void **state)
 {
 	const struct gmem *m = *state;
 
-	for (size_t i = 0; i < m->n_regions; i++)
-		assert_int_equal(
-			((uintptr_t)m->regions[i].host - m->regions[i].gpa) % (2 * MIB), 0);
+	for (size_t i = 0; i < m->n_regions; i++) {
+		const struct gmem_region *r = &m->regions[i];
+
+		assert_int_equal(((uintptr_t)r->host - r->gpa) % (2 * MIB), 0);
+	}
 }
 
 static void test_edges(void **state)
