@@ -52,11 +52,6 @@ int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid)
 	return call(kvmfd, KVM_GET_SUPPORTED_CPUID, (uintptr_t)cpuid);
 }
 
-int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list)
-{
-	return call(kvmfd, KVM_GET_MSR_INDEX_LIST, (uintptr_t)list);
-}
-
 int kvm_enable_cap(int vmfd, unsigned cap, uint64_t arg0)
 {
 	struct kvm_enable_cap e = { .cap = cap, .args = { arg0 } };
@@ -124,11 +119,6 @@ int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs)
 	return call(vcpufd, KVM_SET_MSRS, (uintptr_t)msrs);
 }
 
-int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs)
-{
-	return call(vcpufd, KVM_GET_MSRS, (uintptr_t)msrs);
-}
-
 int kvm_get_regs(int vcpufd, struct kvm_regs *regs)
 {
 	/* #syscalls vcpu: ioctl=KVM_GET_REGS */
@@ -164,9 +154,4 @@ int kvm_get_lapic(int vcpufd, struct kvm_lapic_state *lapic)
 int kvm_set_lapic(int vcpufd, const struct kvm_lapic_state *lapic)
 {
 	return call(vcpufd, KVM_SET_LAPIC, (uintptr_t)lapic);
-}
-
-int kvm_get_mp_state(int vcpufd, struct kvm_mp_state *state)
-{
-	return call(vcpufd, KVM_GET_MP_STATE, (uintptr_t)state);
 }

@@ -20,7 +20,6 @@ int kvm_create_vm(int kvmfd);
 int kvm_get_vcpu_mmap_size(int kvmfd);
 /* cpuid->nent is the room on entry and the number of entries on return; -E2BIG if too small. */
 int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid);
-int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list);
 
 int kvm_enable_cap(int vmfd, unsigned cap, uint64_t arg0);
 int kvm_set_tss_addr(int vmfd, uint64_t gpa);
@@ -39,7 +38,6 @@ int kvm_run(int vcpufd);
 int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid);
 /* Number of MSRs written, in order; it stops at the first that KVM refuses. */
 int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs);
-int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs);
 int kvm_get_regs(int vcpufd, struct kvm_regs *regs);
 int kvm_set_regs(int vcpufd, const struct kvm_regs *regs);
 int kvm_get_sregs(int vcpufd, struct kvm_sregs *sregs);
@@ -47,6 +45,5 @@ int kvm_set_sregs(int vcpufd, const struct kvm_sregs *sregs);
 int kvm_set_fpu(int vcpufd, const struct kvm_fpu *fpu);
 int kvm_get_lapic(int vcpufd, struct kvm_lapic_state *lapic);
 int kvm_set_lapic(int vcpufd, const struct kvm_lapic_state *lapic);
-int kvm_get_mp_state(int vcpufd, struct kvm_mp_state *state);
 
 #endif

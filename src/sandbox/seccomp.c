@@ -6,7 +6,8 @@
  * the set that libc and the kernel need below us (glibc 2.36, read off strace). Not in it:
  * set_robust_list, rseq and clone3 (threads exist before the loop's filter, and a vCPU thread has
  * started before its own), sched_yield, mprotect (only malloc's per-thread arenas grow with it, and
- * vCPU threads do not allocate) and stdio's calls (nothing uses stdio after start-up).
+ * vCPU threads do not allocate) and stdio's calls but write (only stderr is used after start-up,
+ * and it is unbuffered).
  *
  * Both threads: return from a signal handler; end of the process; mutex and condition variables
  * (only WAIT, WAKE and WAIT_BITSET); a wait with a timeout that was stopped and continued; the

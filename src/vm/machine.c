@@ -235,6 +235,10 @@ void machine_destroy(struct vm *vm)
 	while (vm->n_virtio > 0)
 		vmmio_destroy(vm->virtio[--vm->n_virtio]);
 	console_destroy(vm->console);
-	if (vm->serial)
-		serial_destroy(vm->serial);
+	serial_destroy(vm->serial);
+	boot_timer_done(&vm->boot_timer);
+	pvpanic_done(&vm->pvpanic);
+	acpi_pm_done(&vm->pm);
+	i8042_done(&vm->i8042);
+	ioapic_done(&vm->ioapic);
 }

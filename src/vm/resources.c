@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 #include "kvm.h"
+#include "log.h"
 
 void resources_init(struct resources *r)
 {
@@ -54,9 +55,12 @@ static int lock_disk(int fd, const struct disk_config *d, struct volt_err *err)
 
 	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
-	/* Some file systems (9p, FUSE) have no locks: then there is nothing to respect. */
-	if (errno != EAGAIN && errno != EACCES)
+	if (errno != EAGAIN && errno != EACCES) {
+		/* Some file systems have no locks: then there is none of another process to respect. */
+		log_warn("disk '%s': '%s' cannot be locked (%m); nothing keeps others from writing",
+			d->id, d->path);
 		return 0;
+	}
 	return volt_err_set(err, EBUSY,
 		"disk '%s': '%s' is in use by another process that holds a lock on it: stop that "
 		"one first%s",

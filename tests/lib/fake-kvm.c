@@ -68,13 +68,6 @@ int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid)
 	return 0;
 }
 
-int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list)
-{
-	(void)kvmfd;
-	list->nmsrs = 0;
-	return 0;
-}
-
 int kvm_enable_cap(int vmfd, unsigned cap, uint64_t arg0)
 {
 	(void)vmfd;
@@ -169,12 +162,6 @@ int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs)
 	return (int)msrs->nmsrs;
 }
 
-int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs)
-{
-	(void)vcpufd;
-	return (int)msrs->nmsrs;
-}
-
 int kvm_get_regs(int vcpufd, struct kvm_regs *regs)
 {
 	(void)vcpufd;
@@ -221,12 +208,5 @@ int kvm_set_lapic(int vcpufd, const struct kvm_lapic_state *lapic)
 {
 	(void)vcpufd;
 	(void)lapic;
-	return 0;
-}
-
-int kvm_get_mp_state(int vcpufd, struct kvm_mp_state *state)
-{
-	(void)vcpufd;
-	state->mp_state = KVM_MP_STATE_RUNNABLE;
 	return 0;
 }
