@@ -45,7 +45,7 @@ void log_set_thread(const char *name);
 const char *log_thread(void);
 
 /* Lines that could not be written. */
-uint64_t log_missed(void);
+const _Atomic uint64_t *log_missed(void);
 
 /* Name <-> level, any letter case; "warning" is "warn". -1 if unknown. */
 int log_level_from_name(const char *name);

@@ -381,9 +381,9 @@ void console_refresh(struct console *c)
 	watch_input(c);
 }
 
-void console_stats(const struct console *c, struct console_stats *ret)
+const struct console_stats *console_stats(const struct console *c)
 {
-	*ret = c->stats;
+	return &c->stats;
 }
 
 void console_restore(void)

@@ -31,6 +31,8 @@
 #ifndef VOLT_CONSOLE_H
 #define VOLT_CONSOLE_H
 
+#include <stdatomic.h>
+
 #include "err.h"
 
 #define CONSOLE_INPUT_BYTES  1024
@@ -55,10 +57,10 @@ struct console_params {
 };
 
 struct console_stats {
-	uint64_t out_bytes, in_bytes;
-	uint64_t out_dropped;  /* bytes that could not be written */
-	uint64_t out_failures; /* writes that failed, not counting a full pipe */
-	uint64_t in_dropped;   /* typed but not taken by the guest */
+	_Atomic uint64_t out_bytes, in_bytes;
+	_Atomic uint64_t out_dropped;  /* bytes that could not be written */
+	_Atomic uint64_t out_failures; /* writes that failed, not counting a full pipe */
+	_Atomic uint64_t in_dropped;   /* typed but not taken by the guest */
 };
 
 /*
@@ -77,7 +79,8 @@ void console_flush(struct console *c, unsigned timeout_ms);
 /* After SIGCONT: looks again whether the terminal is ours and takes it, or leaves it alone. */
 void console_refresh(struct console *c);
 
-void console_stats(const struct console *c, struct console_stats *ret);
+/* Any thread. */
+const struct console_stats *console_stats(const struct console *c);
 
 /*
  * Puts the terminal back as it was before console_create(), if it was changed and is still ours.

@@ -64,6 +64,14 @@ static const struct member serial_members[] = {
 	MEMBER(struct serial, rx_overruns),
 };
 
+static const struct member console_members[] = {
+	MEMBER(struct console_stats, out_bytes),
+	MEMBER(struct console_stats, in_bytes),
+	MEMBER(struct console_stats, out_dropped),
+	MEMBER(struct console_stats, out_failures),
+	MEMBER(struct console_stats, in_dropped),
+};
+
 static const struct member i8042_members[] = {
 	MEMBER(struct i8042, resets),
 	MEMBER(struct i8042, dropped),
@@ -103,7 +111,10 @@ void machine_metrics(struct vm *vm)
 	ADD(m, "mmio", &vm->mmio, bus_members);
 	ADD(m, "ioapic", &vm->ioapic, ioapic_members);
 	ADD(m, "serial", vm->serial, serial_members);
+	if (vm->console)
+		ADD(m, "console", console_stats(vm->console), console_members);
 	ADD(m, "i8042", &vm->i8042, i8042_members);
+	metrics_add(m, "log", "missed", log_missed());
 	for (size_t i = 0; i < vm->n_vcpus; i++)
 		ADD(m, vm->vcpus[i].name, &vm->vcpus[i], vcpu_members);
 	for (size_t i = 0; i < vm->n_virtio; i++) {
