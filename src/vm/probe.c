@@ -37,7 +37,8 @@ int probe_capabilities(int kvmfd, struct volt_err *err)
 	if (!used)
 		return 0;
 	return volt_err_set(err, ENOTSUP,
-		"this kernel's KVM lacks%s: Linux 5.9 or later, which is needed anyway, has them; update the host's kernel",
+		"this kernel's KVM lacks%s: Linux 5.9 or later, which is needed anyway, has them; "
+		"update the host's kernel",
 		lacking);
 }
 

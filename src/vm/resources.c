@@ -56,7 +56,7 @@ static int lock_disk(int fd, const struct disk_config *d, struct volt_err *err)
 	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
 	if (errno != EAGAIN && errno != EACCES) {
-		/* Some file systems have no locks: then there is none of another process to respect. */
+		/* Some file systems have no locks: then there is none of another to respect. */
 		log_warn("disk '%s': '%s' cannot be locked (%m); nothing keeps others from writing",
 			d->id, d->path);
 		return 0;
