@@ -13,6 +13,11 @@
 #define LIMIT_ID	   64	   /* instance id, Firecracker's */
 #define LIMIT_DISK_ID	   64
 #define LIMIT_DISK_QUEUES  8
+#define LIMIT_NETS	   8	   /* interfaces; with disks and the rest at most LIMIT_VIRTIO */
+#define LIMIT_NET_ID	   64
+#define LIMIT_NET_PAIRS	   8	   /* queue pairs of one interface */
+#define LIMIT_IFNAME	   16	   /* IFNAMSIZ, with the NUL */
+#define LIMIT_SOCKET_PATH  108	   /* sizeof(sockaddr_un.sun_path), with the NUL */
 #define LIMIT_QUEUE_SIZE   256	   /* descriptors in a virtqueue */
 #define LIMIT_SEGS	   130	   /* header, 128 data segments (SEG_MAX), status */
 

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "bucket.h"
 #include "err.h"
 #include "limit.h"
 #include "log.h"
@@ -43,6 +44,30 @@ struct disk_config {
 	unsigned n_queues;     /* 1..LIMIT_DISK_QUEUES; 0: one per vCPU up to the limit */
 };
 
+enum net_backend {
+	NET_BACKEND_TAP,      /* host_dev, or fd; made and removed by us if there is none */
+	NET_BACKEND_MACVTAP,  /* over the link host_dev */
+	NET_BACKEND_NETWORKD, /* the tap host_dev, declared to systemd-networkd */
+	NET_BACKEND_PASST,    /* no rights needed: a user-space network stack */
+};
+enum macvtap_mode { MACVTAP_BRIDGE, MACVTAP_VEPA, MACVTAP_PRIVATE, MACVTAP_PASSTHRU };
+
+struct net_config {
+	char *id; /* iface_id; default "net0", "net1" ... */
+	enum net_backend backend;
+	char *host_dev; /* name of a link of the host, < LIMIT_IFNAME; NULL: passt, or fd */
+	int fd;		/* TAP: an inherited descriptor, > 2; -1: none */
+	char *mac;	/* as given; NULL: from the VM's id, random if that is the default */
+	uint8_t mac_bytes[6];	/* the one in use */
+	uint16_t mtu;		/* 68..65535; 0: the guest is not told */
+	unsigned n_queue_pairs; /* 1..LIMIT_NET_PAIRS */
+	bool vhost;	/* the kernel's data path; not with a rate limit, not with passt */
+	char *bridge;	/* NETWORKD: the bridge to join; NULL: none */
+	enum macvtap_mode macvtap_mode;
+	char *ports;	/* PASST: "tcp:8080:80 udp:53:53", host:guest; NULL: none */
+	struct limiter_params rx, tx; /* to the guest, from the guest */
+};
+
 struct vm_config {
 	char *id; /* 1..64 of [A-Za-z0-9-]; default "anonymous-instance" */
 
@@ -55,6 +80,10 @@ struct vm_config {
 
 	struct disk_config disks[LIMIT_DISKS]; /* the root disk first */
 	size_t n_disks;
+	struct net_config nets[LIMIT_NETS];
+	size_t n_nets;
+	char *vsock_path;   /* Unix socket; NULL: no vsock device */
+	uint64_t vsock_cid; /* of the guest, 3..0xfffffffe */
 	bool entropy; /* virtio-rng; on for flags, in a document only with "entropy" */
 
 	enum console_mode console;

@@ -409,6 +409,7 @@ static const struct virtio_ops blk_ops = {
 	.config_write = config_write,
 	.activate = activate,
 	.kick = kick,
+	.cancel = virtio_no_cancel,
 	.reset = reset,
 	.destroy = destroy,
 };

@@ -74,6 +74,7 @@ static const struct virtio_ops rng_ops = {
 	.config_write = virtio_no_config_write,
 	.activate = virtio_no_activate,
 	.kick = kick,
+	.cancel = virtio_no_cancel,
 	.reset = virtio_no_reset,
 	.destroy = destroy,
 };

@@ -158,6 +158,10 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 
 void virtio_kick(struct virtio_dev *v, unsigned q)
 {
+	if (v->draining && v->inflight > 0) {
+		v->ops->cancel(v);
+		return;
+	}
 	if (q >= v->n_queues || !virtio_running(v) || !v->queues[q].live) {
 		virtio_count(&v->counters.stray_kicks);
 		return;
@@ -233,6 +237,8 @@ void virtio_set_status(struct virtio_dev *v, uint32_t status)
 void virtio_reset(struct virtio_dev *v)
 {
 	v->draining++;
+	if (v->inflight > 0)
+		v->link->kick(v->link, 0); /* the loop thread cancels */
 	while (v->inflight > 0) /* #syscalls vcpu: futex */
 		pthread_cond_wait(&v->idle, v->link->lock);
 	v->draining--;
@@ -265,6 +271,11 @@ int virtio_no_activate(struct virtio_dev *v)
 {
 	(void)v;
 	return 0;
+}
+
+void virtio_no_cancel(struct virtio_dev *v)
+{
+	(void)v;
 }
 
 void virtio_no_reset(struct virtio_dev *v)

@@ -16,10 +16,10 @@
  *	              ^                                  |                             |
  *	              +---------- virtio_reset() --------+-----------------------------+
  *
- * A reset stops new requests, waits until the loop thread has finished those in flight, then clears
- * the state of the negotiation and of the queues and nothing else: guest memory belongs to the VM,
- * the back end to the device. So reset, negotiation and I/O may follow each other any number of
- * times.
+ * A reset stops new requests, waits until the loop thread has finished or cancelled those in
+ * flight, then clears the state of the negotiation and of the queues and nothing else: guest memory
+ * belongs to the VM, the back end to the device. So reset, negotiation and I/O may follow each
+ * other any number of times.
  */
 #ifndef VOLT_VIRTIO_H
 #define VOLT_VIRTIO_H
@@ -39,7 +39,7 @@
 	(VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTQ_F_EVENT_IDX) |                          \
 		VIRTIO_BIT(VIRTQ_F_INDIRECT))
 
-#define VIRTIO_QUEUES_MAX LIMIT_DISK_QUEUES
+#define VIRTIO_QUEUES_MAX (2 * LIMIT_NET_PAIRS + 1)
 #define VIRTIO_BATCH	  64 /* requests a kick may usually take before others have their turn */
 #define VIRTIO_NAME_MAX	  72
 
@@ -63,6 +63,11 @@ struct virtio_ops {
 	int (*activate)(struct virtio_dev *v);
 	/* Queue q may have requests; the device is running. Loop thread. Usually virtio_drain(). */
 	void (*kick)(struct virtio_dev *v, unsigned q);
+	/*
+	 * A reset, or the end, waits for what is in flight: give back now what may never be done by
+	 * itself. Loop thread. virtio_no_cancel() if all requests end.
+	 */
+	void (*cancel)(struct virtio_dev *v);
 	/* Nothing is in flight. Forgets what this driver negotiated or configured; vCPU thread. */
 	void (*reset)(struct virtio_dev *v);
 	/* Frees the device. What is in flight in a back end has been waited for. No lock. */
@@ -158,6 +163,7 @@ bool virtio_running(const struct virtio_dev *v);
 const void *virtio_no_config(struct virtio_dev *v, size_t *ret_len);
 int virtio_no_config_write(struct virtio_dev *v, size_t off, const void *data, size_t len);
 int virtio_no_activate(struct virtio_dev *v);
+void virtio_no_cancel(struct virtio_dev *v);
 void virtio_no_reset(struct virtio_dev *v);
 
 static inline void virtio_count(_Atomic uint64_t *counter)
@@ -182,7 +188,7 @@ void virtio_set_status(struct virtio_dev *v, uint32_t status);
  */
 void virtio_reset(struct virtio_dev *v);
 
-/* The driver kicked queue q. Loop thread, lock held. */
+/* The driver kicked queue q, or a reset waits. Loop thread, lock held. */
 void virtio_kick(struct virtio_dev *v, unsigned q);
 
 #endif

@@ -93,6 +93,7 @@ static const struct virtio_ops toy_ops = {
 	.config_write = toy_config_write,
 	.activate = toy_activate,
 	.kick = toy_kick,
+	.cancel = virtio_no_cancel,
 	.reset = toy_reset,
 	.destroy = toy_destroy,
 };

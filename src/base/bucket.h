@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Token buckets with Firecracker's meaning, two to a limiter: bytes and operations. A bucket of
+ * `size` tokens starts full, and an extra credit of one_time_burst is spent first and never comes
+ * back. Tokens return linearly, `size` of them in refill_ms. A request larger than a whole bucket
+ * passes when the bucket is full, and the debt is paid by waiting: so a rate holds on average
+ * whatever the size of the requests.
+ *
+ * Pure arithmetic: time is given by the caller (CLOCK_MONOTONIC, nanoseconds) and never runs
+ * backwards. No thread of its own; the owner's lock.
+ */
+#ifndef VOLT_BUCKET_H
+#define VOLT_BUCKET_H
+
+#include <stdbool.h>
+
+#include "compiler.h"
+
+struct bucket_params {
+	uint64_t size, refill_ms; /* tokens, milliseconds; one of them 0: no limit */
+	uint64_t one_time_burst; /* tokens */
+};
+
+struct limiter_params {
+	struct bucket_params bandwidth, ops; /* bytes, operations */
+};
+
+struct bucket {
+	struct bucket_params params;
+	uint64_t burst; /* what is left of one_time_burst */
+	uint64_t tokens; /* <= size */
+	uint64_t at_ns; /* tokens are those of this moment */
+	uint64_t debt_ns; /* until this moment nothing passes */
+};
+
+struct limiter {
+	struct bucket bandwidth, ops;
+};
+
+void limiter_init(struct limiter *l, const struct limiter_params *params, uint64_t now_ns);
+
+/* True if no bucket limits anything: then limiter_take() always says yes, without a look at time.
+ */
+bool limiter_off(const struct limiter *l);
+
+/*
+ * Takes one operation and `bytes` from both buckets, or from neither. 0: taken. Else: refused, and
+ * the nanoseconds after which it is worth trying again.
+ */
+uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns) MUST_CHECK;
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net (virtio 1.2, section 5.1) over a netif back end, or with vhost-net as data path.
+ *
+ * Queues: receive 0, transmit 0, receive 1, transmit 1 ... control. Frames go straight between
+ * guest memory and the back end's descriptor; only the 12 bytes of header are copied, because they
+ * are checked. Everything but the configuration runs on the loop thread.
+ */
+#ifndef VOLT_NET_H
+#define VOLT_NET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "bucket.h"
+#include "err.h"
+#include "limit.h"
+
+#define NET_MAC_BYTES 6
+
+struct loop;
+struct netif;
+struct vhost_net;
+struct virtio_dev;
+
+struct net_params {
+	const char *id; /* interface id; copied */
+	uint8_t mac[NET_MAC_BYTES];
+	uint16_t mtu; /* 0: VIRTIO_NET_F_MTU is not offered */
+	struct limiter_params rx, tx; /* to the guest, from the guest */
+};
+
+/* Every frame that does not arrive is in exactly one of the drop counters. */
+struct net_counters {
+	_Atomic uint64_t rx_packets,
+		rx_bytes; /* to the guest; bytes of frames, without the header */
+	_Atomic uint64_t tx_packets, tx_bytes; /* from the guest */
+	_Atomic uint64_t rx_events,
+		tx_events; /* the back end's descriptor became readable, writable */
+	_Atomic uint64_t rx_no_buffers; /* times a frame had to wait for the guest */
+	_Atomic uint64_t rx_throttled, tx_throttled; /* times the rate limit made one wait */
+	_Atomic uint64_t tx_blocked; /* times the back end was full */
+	_Atomic uint64_t tx_spoofed_mac; /* sent, with another source than the device's */
+	_Atomic uint64_t rx_dropped_too_long; /* longer than the guest's buffers */
+	_Atomic uint64_t rx_dropped_malformed; /* a header from the host that makes no sense */
+	_Atomic uint64_t rx_dropped_link_down; /* VIRTIO_NET_S_LINK_UP is off */
+	_Atomic uint64_t
+		tx_dropped_malformed; /* no whole header and Ethernet header, or too long */
+	_Atomic uint64_t tx_dropped_offload; /* header asks for what was not negotiated, or lies */
+	_Atomic uint64_t tx_dropped_backend; /* the back end refused the frame */
+	_Atomic uint64_t rx_errors; /* the back end failed to deliver */
+	_Atomic uint64_t ctrl_commands, ctrl_refused;
+	_Atomic uint64_t link_changes;
+};
+
+/*
+ * Building thread. netif is owned by the device on success; vhost too, and may be NULL. Needs as
+ * many queue pairs as the netif has queues. The device becomes usable in vmmio_create().
+ */
+int net_create(const struct net_params *params, struct netif *netif, struct vhost_net *vhost,
+	struct loop *loop, struct virtio_dev **ret, struct volt_err *err);
+
+/* v was made by net_create(). Any thread. */
+const struct net_counters *net_counters(const struct virtio_dev *v);
+
+#endif
