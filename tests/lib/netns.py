@@ -82,28 +82,21 @@ class Namespace:
         """{counter: value} of one group of /proc/net/snmp."""
         return snmp(self.run("cat", "/proc/thread-self/net/snmp"), group)
 
-    def inside(self, function):
-        """Calls the function in a child that is in the namespace, for what returns nothing."""
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self.enter()
-                function()
-                os._exit(0)
-            finally:
-                os._exit(1)
-        vt.same(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, "status of the child")
-
-    def tap(self, name, flags=IFF_TAP | IFF_NO_PI | IFF_VNET_HDR):
-        """The descriptor of a tap, made if there is none. It is inheritable only if asked to be."""
+    def within(self, function):
+        """Calls the function in the namespace: what it opens belongs there."""
         own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.enter()
-            fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-            fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
+            return function()
         finally:
             _call("setns", own, CLONE_NEWNET)
             os.close(own)
+
+    def tap(self, name, flags=IFF_TAP | IFF_NO_PI | IFF_VNET_HDR):
+        """The descriptor of a tap, which is made if there is none."""
+        fd = self.within(lambda: os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+        # The namespace is that of who opened the device.
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         return fd
 
 

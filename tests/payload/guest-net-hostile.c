@@ -223,7 +223,7 @@ static const struct {
 	{ "header alone", "EVIL", header_alone, 0, MALFORMED },
 	{ "frame of 13 bytes", "EVIL", frame_13, 0, MALFORMED },
 	{ "frame of 65551 bytes", "EVIL", frame_too_long, 0, MALFORMED },
-	{ "frame of gigabytes", "EVIL", frame_of_gigabytes, 0, BROKEN },
+	{ "frame of gigabytes", "EVIL", frame_of_gigabytes, 0, MALFORMED },
 	{ "frame writable", "EVIL", frame_writable, 0, BROKEN },
 	{ "empty descriptors", "EVIL", all_empty, 0, BROKEN },
 	{ "frame outside RAM", "EVIL", frame_nowhere, 0, BROKEN },
@@ -313,11 +313,12 @@ static void receive(unsigned i, uint64_t features)
 /* Frames wait for buffers that do not come, then for one that takes only a part of them. */
 static void too_small(void)
 {
-	struct seg s = { page, 64, true };
-
 	net_prepare(&n, BASIC | NET_F_MRG_RXBUF);
-	for (unsigned i = 0; i < 40; i++)
+	for (unsigned i = 0; i < 40; i++) {
+		struct seg s = { page + (size_t)i * 64, 64, true };
+
 		virtq_publish(&rx, virtq_add(&rx, &s, 1));
+	}
 	virtq_kick(&rx);
 	CHECK(virtq_wait(&rx, NULL, NULL), "40 buffers of 64 bytes took no frame");
 	works("small buffers");

@@ -326,6 +326,8 @@ static void out_of_order(void)
 	for (unsigned i = 0; i < 2; i++) {
 		(void)open_to(ECHO, "out of order");
 		say(ops[i], ECHO, 0);
+		(void)expect(OP_RST, "out of order");
+		malformed++;
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		struct packet p;
