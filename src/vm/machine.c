@@ -4,14 +4,18 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "blk.h"
 #include "cleanup.h"
 #include "log.h"
+#include "net.h"
 #include "rng.h"
+#include "vhost-net.h"
 #include "virtio.h"
 #include "vm.h"
 #include "vmmio.h"
+#include "vsock.h"
 
 /* ---- what devices tell the VM; vCPU threads, under the device's lock ---- */
 
@@ -154,6 +158,60 @@ static int create_disks(struct vm *vm, struct resources *res, struct volt_err *e
 	return 0;
 }
 
+/* Guest memory as the kernel's data path is told of it. */
+static int share_memory(const struct vm *vm, struct vhost_net *vhost, struct volt_err *err)
+{
+	struct vhost_region regions[GMEM_REGIONS_MAX];
+
+	for (size_t i = 0; i < vm->mem.n_regions; i++)
+		regions[i] = (struct vhost_region){
+			.gpa = vm->mem.regions[i].gpa,
+			.bytes = vm->mem.regions[i].bytes,
+			.host = (uintptr_t)vm->mem.regions[i].host,
+		};
+	return vhost_net_set_memory(vhost, regions, vm->mem.n_regions, err);
+}
+
+static int create_net(struct vm *vm, struct resources *res, size_t i, struct volt_err *err)
+{
+	const struct net_config *n = &vm->cfg->nets[i];
+	struct net_params params = { .id = n->id, .mtu = n->mtu, .rx = n->rx, .tx = n->tx };
+	struct virtio_dev *v;
+	int r = res->vhosts[i] ? share_memory(vm, res->vhosts[i], err) : 0;
+
+	memcpy(params.mac, n->mac_bytes, sizeof(params.mac));
+	if (r == 0)
+		r = net_create(&params, res->nets[i], res->vhosts[i], &vm->loop, &v, err);
+	if (r < 0)
+		return r;
+	take_ptr(&res->nets[i]);
+	take_ptr(&res->vhosts[i]);
+	return attach(vm, v, err);
+}
+
+static int create_nets(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	for (size_t i = 0; i < vm->cfg->n_nets; i++)
+		if (create_net(vm, res, i, err) < 0)
+			return volt_err_wrap(err, "net '%s'", vm->cfg->nets[i].id);
+	return 0;
+}
+
+static int create_vsock(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	const struct vsock_params params = { vm->cfg->vsock_cid, vm->cfg->vsock_path };
+	struct virtio_dev *v;
+	int r;
+
+	if (res->vsockfd < 0)
+		return 0;
+	r = vsock_create(&params, res->vsockfd, &vm->loop, &v, err);
+	if (r < 0)
+		return r;
+	take_fd(&res->vsockfd);
+	return attach(vm, v, err);
+}
+
 static int create_entropy(struct vm *vm, struct volt_err *err)
 {
 	struct virtio_dev *v;
@@ -207,6 +265,10 @@ int machine_create(struct vm *vm, struct resources *res, struct volt_err *err)
 	r = create_platform(vm, err);
 	if (r == 0)
 		r = create_disks(vm, res, err);
+	if (r == 0)
+		r = create_nets(vm, res, err);
+	if (r == 0)
+		r = create_vsock(vm, res, err);
 	if (r == 0)
 		r = create_entropy(vm, err);
 	if (r < 0)

@@ -105,6 +105,8 @@ static int run(const struct vm_config *cfg, struct resources *res, struct timeli
 	}
 	r = vm_open(vm, cfg, timeline, &err);
 	if (r == 0)
+		r = resources_net_open(res, cfg, &vm->loop, &err);
+	if (r == 0)
 		r = confine(cfg, res, &err);
 	timeline_mark(timeline, TIMELINE_CONFIG);
 	if (r == 0)
@@ -119,6 +121,7 @@ static int run(const struct vm_config *cfg, struct resources *res, struct timeli
 	} else {
 		status = fail(&err, res);
 	}
+	resources_net_done(res);
 	if (vm_destroy(vm))
 		free(vm);
 	log_info("volt-vmm exiting. exit_code=%d", status);
