@@ -33,40 +33,6 @@ static void check_id(const char *id, size_t max)
 			(*id >= 'a' && *id <= 'z') || (*id >= 'A' && *id <= 'Z'));
 }
 
-static void check_limits(const struct vm_config *cfg)
-{
-	check_id(cfg->id, LIMIT_ID);
-	assert(cfg->kernel_path && *cfg->kernel_path);
-	assert(cfg->cmdline && strlen(cfg->cmdline) < LIMIT_CMDLINE);
-	for (const char *c = cfg->cmdline; *c; c++)
-		assert(*c >= 0x20 && *c < 0x7f);
-	assert(cfg->vcpus >= 1 && cfg->vcpus <= LIMIT_VCPUS);
-	assert(!cfg->smt || cfg->vcpus == 1 || cfg->vcpus % 2 == 0);
-	assert(cfg->mem_bytes && cfg->mem_bytes % MIB == 0);
-	assert(cfg->mem_bytes / MIB <= LIMIT_MEM_MIB);
-	assert(cfg->shutdown_timeout_ms);
-	assert((cfg->console == CONSOLE_FILE) == (cfg->console_path != NULL));
-	assert(cfg->n_disks <= LIMIT_DISKS);
-	for (size_t i = 0; i < cfg->n_disks; i++) {
-		const struct disk_config *d = &cfg->disks[i];
-
-		check_id(d->id, LIMIT_DISK_ID);
-		assert(d->path && *d->path && strlen(d->path) < LIMIT_PATH);
-		assert(d->n_queues <= LIMIT_DISK_QUEUES);
-		assert(!d->root || i == 0);
-		for (size_t j = 0; j < i; j++)
-			assert(strcmp(d->id, cfg->disks[j].id) != 0);
-	}
-	assert(cfg->n_nets <= LIMIT_NETS);
-	for (size_t i = 0; i < cfg->n_nets; i++)
-		check_net(cfg, i);
-	assert(cfg->vsock_cid >= 3 && cfg->vsock_cid <= 0xfffffffe);
-	if (cfg->vsock_path)
-		assert(*cfg->vsock_path && strlen(cfg->vsock_path) < LIMIT_SOCKET_PATH);
-	assert(cfg->n_disks + cfg->n_nets + (cfg->vsock_path != NULL) + cfg->entropy <=
-		LIMIT_VIRTIO);
-}
-
 static void check_link(const char *name)
 {
 	assert(*name && strlen(name) < LIMIT_IFNAME && !strpbrk(name, " /:%"));
@@ -132,6 +98,40 @@ static void check_net(const struct vm_config *cfg, size_t index)
 		assert(strcmp(n->id, m->id) != 0 && memcmp(n->mac_bytes, m->mac_bytes, 6) != 0);
 		assert(n->fd < 0 || n->fd != m->fd);
 	}
+}
+
+static void check_limits(const struct vm_config *cfg)
+{
+	check_id(cfg->id, LIMIT_ID);
+	assert(cfg->kernel_path && *cfg->kernel_path);
+	assert(cfg->cmdline && strlen(cfg->cmdline) < LIMIT_CMDLINE);
+	for (const char *c = cfg->cmdline; *c; c++)
+		assert(*c >= 0x20 && *c < 0x7f);
+	assert(cfg->vcpus >= 1 && cfg->vcpus <= LIMIT_VCPUS);
+	assert(!cfg->smt || cfg->vcpus == 1 || cfg->vcpus % 2 == 0);
+	assert(cfg->mem_bytes && cfg->mem_bytes % MIB == 0);
+	assert(cfg->mem_bytes / MIB <= LIMIT_MEM_MIB);
+	assert(cfg->shutdown_timeout_ms);
+	assert((cfg->console == CONSOLE_FILE) == (cfg->console_path != NULL));
+	assert(cfg->n_disks <= LIMIT_DISKS);
+	for (size_t i = 0; i < cfg->n_disks; i++) {
+		const struct disk_config *d = &cfg->disks[i];
+
+		check_id(d->id, LIMIT_DISK_ID);
+		assert(d->path && *d->path && strlen(d->path) < LIMIT_PATH);
+		assert(d->n_queues <= LIMIT_DISK_QUEUES);
+		assert(!d->root || i == 0);
+		for (size_t j = 0; j < i; j++)
+			assert(strcmp(d->id, cfg->disks[j].id) != 0);
+	}
+	assert(cfg->n_nets <= LIMIT_NETS);
+	for (size_t i = 0; i < cfg->n_nets; i++)
+		check_net(cfg, i);
+	assert(cfg->vsock_cid >= 3 && cfg->vsock_cid <= 0xfffffffe);
+	if (cfg->vsock_path)
+		assert(*cfg->vsock_path && strlen(cfg->vsock_path) < LIMIT_SOCKET_PATH);
+	assert(cfg->n_disks + cfg->n_nets + (cfg->vsock_path != NULL) + cfg->entropy <=
+		LIMIT_VIRTIO);
 }
 
 static char *dump(const struct vm_config *cfg)

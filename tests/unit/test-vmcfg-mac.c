@@ -54,7 +54,7 @@ static void what_is_no_address_is_refused(void **state)
 		"02fc.0000.0001",
 		"02fc00000001",
 		"0g:fc:00:00:00:01",
-		"02:fc:00:00:00\xc3\xa9" "1",
+		"02:fc:00:00:00:\xc3\xa9",
 	};
 	uint8_t mac[VMCFG_MAC_BYTES];
 
