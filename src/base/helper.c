@@ -123,8 +123,11 @@ static int tell_end(const char *name, pid_t pid, struct volt_err *err)
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	int status;
 
-	if (pidfd < 0 || poll(&p, 1, END_MS) != 1 || waitpid(pid, &status, WNOHANG) != pid)
-		return volt_err_set(err, EPROTO, "helper program %s: it gave no answer", name);
+	if (pidfd < 0 || poll(&p, 1, END_MS) != 1 || waitpid(pid, &status, WNOHANG) != pid) {
+		kill(pid, SIGKILL); /* it would never see an EOF */
+		return volt_err_set(err, EPROTO, "helper program %s: it closed its socket without "
+			"an answer", name);
+	}
 	if (WIFSIGNALED(status))
 		return volt_err_set(err, EPROTO, "helper program %s: ended by signal %d before it "
 			"answered", name, WTERMSIG(status));
