@@ -50,18 +50,34 @@ void virtq_reset(struct virtq *q)
 	virtq_init(q, q->mem, q->size_max);
 }
 
+int virtq_areas(const struct virtq *q, struct iovec ret[3])
+{
+	size_t avail_bytes = RING_ENTRIES + AVAIL_ENTRY_BYTES * (size_t)q->size + 2;
+	size_t used_bytes = RING_ENTRIES + USED_ENTRY_BYTES * (size_t)q->size + 2;
+
+	if (gmem_slice(q->mem, GPA(q->desc_gpa), DESC_BYTES * (size_t)q->size, &ret[0]) < 0 ||
+		gmem_slice(q->mem, GPA(q->avail_gpa), avail_bytes, &ret[1]) < 0 ||
+		gmem_slice(q->mem, GPA(q->used_gpa), used_bytes, &ret[2]) < 0)
+		return -EFAULT;
+	return 0;
+}
+
+void virtq_resume(struct virtq *q, uint16_t next_avail)
+{
+	q->next_avail = q->next_used = q->signalled = next_avail;
+	q->signalled_valid = false;
+	q->kicks_off = true; /* it may have left NO_NOTIFY behind: the next kicks_on clears it */
+}
+
 int virtq_configure(struct virtq *q, uint64_t features)
 {
-	uint64_t avail_bytes = RING_ENTRIES + AVAIL_ENTRY_BYTES * (uint64_t)q->size + 2;
-	uint64_t used_bytes = RING_ENTRIES + USED_ENTRY_BYTES * (uint64_t)q->size + 2;
+	struct iovec areas[3];
 
 	if (!q->ready || !IS_POW2(q->size) || q->size > q->size_max)
 		return -EINVAL;
 	if (q->desc_gpa % 16 != 0 || q->avail_gpa % 2 != 0 || q->used_gpa % 4 != 0)
 		return -EINVAL;
-	if (!gmem_contains(q->mem, GPA(q->desc_gpa), DESC_BYTES * (uint64_t)q->size) ||
-		!gmem_contains(q->mem, GPA(q->avail_gpa), avail_bytes) ||
-		!gmem_contains(q->mem, GPA(q->used_gpa), used_bytes))
+	if (virtq_areas(q, areas) < 0)
 		return -EFAULT;
 	q->event_idx = features >> VIRTQ_F_EVENT_IDX & 1;
 	q->indirect = features >> VIRTQ_F_INDIRECT & 1;

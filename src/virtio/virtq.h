@@ -113,6 +113,17 @@ void virtq_kicks_off(struct virtq *q);
 /* Asks for kicks again. True if a request came meanwhile: then pop again, no kick need follow. */
 bool virtq_kicks_on(struct virtq *q) MUST_CHECK;
 
+/*
+ * The three areas of a live queue as the kernel is told of them: descriptors, available, used ring.
+ */
+int virtq_areas(const struct virtq *q, struct iovec ret[3]) MUST_CHECK;
+
+/*
+ * The kernel has served the queue meanwhile: it took the entries up to `next_avail` and has given
+ * all of them back.
+ */
+void virtq_resume(struct virtq *q, uint16_t next_avail);
+
 /* Requests taken and not yet given back. */
 static inline uint16_t virtq_in_flight(const struct virtq *q)
 {
