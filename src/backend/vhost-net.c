@@ -133,20 +133,20 @@ uint64_t vhost_net_features(const struct vhost_net *v)
 int vhost_net_set_memory(
 	struct vhost_net *v, const struct vhost_region *regions, size_t n, struct volt_err *err)
 {
-	struct {
-		struct vhost_memory head;
-		struct vhost_memory_region regions[VHOST_NET_REGIONS_MAX];
-	} table = { .head.nregions = (uint32_t)n };
+	_Alignas(struct vhost_memory) uint8_t raw[sizeof(struct vhost_memory) +
+		VHOST_NET_REGIONS_MAX * sizeof(struct vhost_memory_region)] = { 0 };
+	struct vhost_memory *table = (void *)raw;
 
 	assert(n <= VHOST_NET_REGIONS_MAX);
+	table->nregions = (uint32_t)n;
 	for (size_t i = 0; i < n; i++)
-		table.regions[i] = (struct vhost_memory_region){
+		table->regions[i] = (struct vhost_memory_region){
 			.guest_phys_addr = regions[i].gpa,
 			.memory_size = regions[i].bytes,
 			.userspace_addr = regions[i].host,
 		};
 	for (unsigned i = 0; i < v->n_pairs; i++)
-		if (ioctl(v->fds[i], VHOST_SET_MEM_TABLE, &table) < 0)
+		if (ioctl(v->fds[i], VHOST_SET_MEM_TABLE, table) < 0)
 			return volt_err_set(err, errno, "VHOST_SET_MEM_TABLE: %m");
 	v->memory = true;
 	return 0;

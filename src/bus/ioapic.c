@@ -69,24 +69,23 @@ static void deliver(struct ioapic *a, unsigned pin)
 /* Lock held. Gives KVM the routes of `lines`, all of them as in a->routes. */
 static int set_routes(struct ioapic *a, uint32_t lines)
 {
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entries[LAYOUT_N_GSI];
-	} table = { 0 };
+	_Alignas(struct kvm_irq_routing) uint8_t raw[sizeof(struct kvm_irq_routing) +
+		LAYOUT_N_GSI * sizeof(struct kvm_irq_routing_entry)] = { 0 };
+	struct kvm_irq_routing *table = (void *)raw;
 
 	for (unsigned pin = 0; pin < LAYOUT_N_GSI; pin++) {
 		const struct kvm_msi *msi = &a->routes[pin];
 
 		if (!(lines & 1u << pin))
 			continue;
-		table.entries[table.head.nr++] = (struct kvm_irq_routing_entry){
+		table->entries[table->nr++] = (struct kvm_irq_routing_entry){
 			.gsi = pin,
 			.type = KVM_IRQ_ROUTING_MSI,
 			.u.msi = { .address_lo = msi->address_lo, .data = msi->data },
 		};
 	}
 	atomic_fetch_add_explicit(&a->routings, 1, memory_order_relaxed);
-	return kvm_set_gsi_routing(a->vmfd, &table.head);
+	return kvm_set_gsi_routing(a->vmfd, table);
 }
 
 /*

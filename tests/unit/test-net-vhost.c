@@ -215,7 +215,8 @@ static void make(struct fixture *f, bool irqfd)
 		.gsi = GSI,
 		.irqfd = irqfd };
 
-	f->t = (struct toy){ .want_pairs = PAIRS, .netif = { .n_queues = PAIRS, .fds = { 71, 72 } } };
+	f->t = (struct toy){ .want_pairs = PAIRS };
+	f->t.netif = (struct netif){ .n_queues = PAIRS, .fds = { 71, 72 } };
 	virtio_init(&f->t.v, &toy_ops, "net0", 0x8000, CONTROL + 1);
 	assert_int_equal(net_vhost_set_memory(&kernel, &f->mem, NULL), 0);
 	assert_int_equal(net_vhost_create(&f->t.v, &f->t.netif, &kernel, &f->loop, &f->t.counters,

@@ -194,7 +194,7 @@ static bool wait_fd(int fd, int ms)
 	return true;
 }
 
-/* The length of the next used entry; waits for it by the interrupts of a driver without EVENT_IDX. */
+/* The length of the next used entry; waits for it, woken by interrupts. */
 static uint32_t used(struct fixture *f, unsigned q)
 {
 	uint64_t end = loop_now_ns() + WAIT_MS * 1000000ull;
@@ -556,8 +556,8 @@ static void destroy_stops(void **state)
 
 static void features_leave_offloads_alone(void **state)
 {
-	uint64_t offloads = VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) |
-		VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_MAC);
+	uint64_t offloads = VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |
+		VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_MAC);
 	struct fixture *f = *state;
 
 	NEED(f);
