@@ -126,6 +126,13 @@ void virtio_push(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t len)
 		virtio_fail(v, "used ring outside memory");
 }
 
+void virtio_push_many(
+	struct virtio_dev *v, unsigned q, const struct virtq_used *used, unsigned n)
+{
+	if (virtio_running(v) && virtq_push_many(&v->queues[q], used, n) < 0)
+		virtio_fail(v, "used ring outside memory");
+}
+
 void virtio_begin(struct virtio_dev *v)
 {
 	v->inflight++;
@@ -146,6 +153,15 @@ static void fail_pop(struct virtio_dev *v, unsigned q, int r, const char *fault)
 	virtio_count(r == -EFAULT ? &v->counters.bad_addresses : &v->counters.bad_chains);
 	snprintf(reason, sizeof(reason), "queue %u: %s", q, fault);
 	virtio_fail(v, reason);
+}
+
+bool virtio_pop(struct virtio_dev *v, unsigned q, struct virtq_chain *c)
+{
+	int r = virtq_pop(&v->queues[q], c);
+
+	if (r < 0)
+		fail_pop(v, q, r, c->fault);
+	return r > 0;
 }
 
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,

@@ -225,22 +225,39 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return 1;
 }
 
-int virtq_push(struct virtq *q, uint16_t head, uint32_t len)
+void virtq_unpop(struct virtq *q, unsigned n)
 {
-	uint64_t slot = RING_ENTRIES + USED_ENTRY_BYTES * (uint64_t)(q->next_used & (q->size - 1));
+	if (!q->live)
+		return;
+	assert(n <= virtq_in_flight(q));
+	q->next_avail = (uint16_t)(q->next_avail - n);
+}
+
+int virtq_push_many(struct virtq *q, const struct virtq_used *used, unsigned n)
+{
 	uint8_t entry[USED_ENTRY_BYTES];
 	int r;
 
 	if (!q->live)
 		return 0;
-	num_put_le32(entry, head);
-	num_put_le32(entry + 4, len);
-	r = gmem_write(q->mem, used_at(q, slot), entry, sizeof(entry));
-	if (r < 0)
-		return r;
-	q->next_used++;
-	/* Release: the entry, and the data of the request, are visible before the index. */
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t slot = (q->next_used + i) & (q->size - 1u);
+
+		num_put_le32(entry, used[i].head);
+		num_put_le32(entry + 4, used[i].len);
+		r = gmem_write(q->mem, used_at(q, RING_ENTRIES + USED_ENTRY_BYTES * slot), entry,
+			sizeof(entry));
+		if (r < 0)
+			return r;
+	}
+	q->next_used = (uint16_t)(q->next_used + n);
+	/* Release: the entries, and the data of the requests, are visible before the index. */
 	return gmem_store_u16_release(q->mem, used_at(q, RING_IDX), q->next_used);
+}
+
+int virtq_push(struct virtq *q, uint16_t head, uint32_t len)
+{
+	return virtq_push_many(q, &(struct virtq_used){ head, len }, 1);
 }
 
 bool virtq_should_notify(struct virtq *q)
