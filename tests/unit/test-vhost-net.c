@@ -557,7 +557,8 @@ static void destroy_stops(void **state)
 static void features_leave_offloads_alone(void **state)
 {
 	uint64_t offloads = VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) |
-		VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_MQ) | VIRTIO_BIT(VIRTIO_NET_F_MAC);
+		VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) | VIRTIO_BIT(VIRTIO_NET_F_MQ) |
+		VIRTIO_BIT(VIRTIO_NET_F_MAC);
 	struct fixture *f = *state;
 
 	NEED(f);
