@@ -136,7 +136,7 @@ bool net_vhost_running(const struct net_vhost *n)
 	return n && n->n_queues > 0;
 }
 
-/* Loop thread. The driver broke the protocol, and the kernel noticed. */
+/* Loop thread. The driver broke the protocol, and the kernel noticed; ops->cancel follows. */
 static void on_error(struct loop_src *src, uint32_t events)
 {
 	struct net_vhost *n = container_of(src, struct net_vhost, err_src);
@@ -146,7 +146,6 @@ static void on_error(struct loop_src *src, uint32_t events)
 	if (loop_drain(src->fd) && n->n_queues) {
 		virtio_count(&n->counters->vhost_errors);
 		virtio_fail(n->v, "vhost-net found a broken ring or descriptor");
-		net_vhost_stop(n);
 	}
 	virtio_unlock(n->v);
 }

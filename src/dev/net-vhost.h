@@ -4,8 +4,9 @@
  * and takes them back. The control queue stays with the device.
  *
  * The device decides when, in one place: it starts on the loop thread at the first kick after
- * DRIVER_OK, stops and starts again around a change of the active queue pairs, and stops when it
- * failed and in ops->cancel, for the path holds a virtio_begin() while it runs. While it runs, the
+ * DRIVER_OK, stops and starts again around a change of the active queue pairs, and stops in
+ * ops->cancel: for the path holds a virtio_begin() while it runs, so that a reset and a failure
+ * come there. While it runs, the
  * device leaves kicks of those queues and the back end's descriptors alone; frames are counted by
  * the host's interface only. If it cannot start, the device goes on by itself.
  */

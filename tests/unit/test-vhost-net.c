@@ -6,24 +6,17 @@
  */
 #include "test.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
-#include <linux/if_tun.h>
 #include <linux/virtio_net.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -32,10 +25,9 @@
 #include "drv.h"
 #include "log.h"
 #include "loop.h"
+#include "tap-host.h"
 #include "vhost-net.h"
 
-#define TYPE	0x88b5 /* IEEE: for local experiments */
-#define TAP	"vt0"
 #define HDR	12u
 #define SIZE	16u
 #define RX	0u /* and 2 */
@@ -55,80 +47,19 @@ struct fixture {
 
 /* -- the host's side ------------------------------------------------------------------------- */
 
-static int open_tap(void)
-{
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE };
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), hdr = HDR;
-
-	assert_true(fd >= 0);
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), TAP);
-	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
-	assert_int_equal(ioctl(fd, TUNSETVNETHDRSZ, &hdr), 0);
-	return fd;
-}
-
-/* A packet socket on the tap, which is set up. */
-static int open_socket(void)
-{
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TYPE));
-	struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
-	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(TYPE) };
-	struct ifreq ifr = { .ifr_flags = 0 };
-	int ipv6 = open("/proc/sys/net/ipv6/conf/" TAP "/disable_ipv6", O_WRONLY | O_CLOEXEC);
-
-	if (ipv6 >= 0) { /* else its own frames would take our buffers */
-		assert_int_equal(write(ipv6, "1", 1), 1);
-		close(ipv6);
-	}
-	assert_true(fd >= 0);
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), TAP);
-	assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &ifr), 0);
-	ifr.ifr_flags |= IFF_UP;
-	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &ifr), 0);
-	at.sll_ifindex = (int)if_nametoindex(TAP);
-	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
-	return fd;
-}
-
-/* Byte i of frame `seed` behind its Ethernet header. */
-static uint8_t pattern(unsigned seed, size_t i)
-{
-	return (uint8_t)(seed * 37 + i * 7 + (i >> 8));
-}
-
-static void fill(uint8_t *frame, size_t len, unsigned seed)
-{
-	memset(frame, 0xff, 6); /* to all */
-	memcpy(frame + 6, "\x02\0\0\0\0\x01", 6);
-	frame[12] = TYPE >> 8;
-	frame[13] = TYPE & 0xff;
-	for (size_t i = ETH_HLEN; i < len; i++)
-		frame[i] = pattern(seed, i);
-}
-
 static void host_sends(struct fixture *f, size_t len, unsigned seed)
 {
-	uint8_t frame[2048];
-
-	fill(frame, len, seed);
-	assert_int_equal(send(f->sock, frame, len, 0), len);
+	tap_host_send(f->sock, len, seed);
 }
 
 static void host_receives(struct fixture *f, size_t len, unsigned seed)
 {
-	uint8_t frame[2048], want[2048];
-
-	fill(want, len, seed);
-	assert_int_equal(recv(f->sock, frame, sizeof(frame), 0), len);
-	assert_memory_equal(frame, want, len);
+	assert_true(tap_host_recv(f->sock, len, seed));
 }
 
 static void host_receives_nothing(struct fixture *f)
 {
-	uint8_t frame[2048];
-
-	assert_int_equal(recv(f->sock, frame, sizeof(frame), MSG_DONTWAIT), -1);
+	assert_true(tap_host_silent(f->sock));
 }
 
 /* -- the guest's side ------------------------------------------------------------------------ */
@@ -162,7 +93,7 @@ static uint64_t guest_sends(struct fixture *f, unsigned q, size_t len, unsigned 
 	uint64_t gpa = drv_alloc(&f->d, HDR + len);
 	uint8_t frame[2048];
 
-	fill(frame, len, seed);
+	tap_host_fill(frame, len, seed);
 	assert_int_equal(gmem_write(&f->mem, GPA(gpa + HDR), frame, len), 0);
 	drv_add(&f->d, q, &(struct drv_buf){ gpa, HDR + (uint32_t)len, false }, 1);
 	return gpa;
@@ -211,7 +142,7 @@ static void guest_received(struct fixture *f, uint64_t gpa, size_t len, unsigned
 {
 	uint8_t frame[2048], want[2048];
 
-	fill(want, len, seed);
+	tap_host_fill(want, len, seed);
 	assert_int_equal(gmem_read(&f->mem, GPA(gpa + HDR), frame, len), 0);
 	assert_memory_equal(frame, want, len);
 }
@@ -254,9 +185,9 @@ static int setup(void **state)
 	f->callfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	for (unsigned q = 0; q < 4; q++)
 		f->kickfds[q] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	f->tapfds[0] = open_tap();
-	f->tapfds[1] = open_tap();
-	f->sock = open_socket();
+	f->tapfds[0] = tap_host_open();
+	f->tapfds[1] = tap_host_open();
+	f->sock = tap_host_socket();
 	assert_int_equal(vhost_net_open(2, &f->v, NULL), 0);
 	set_memory(f);
 	for (unsigned q = 0; q < 4; q++)
