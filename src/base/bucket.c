@@ -100,6 +100,7 @@ void limiter_init(struct limiter *l, const struct limiter_params *params, uint64
 {
 	init(&l->bandwidth, &params->bandwidth, now_ns);
 	init(&l->ops, &params->ops, now_ns);
+	l->promised_ns = 0;
 }
 
 bool limiter_off(const struct limiter *l)
@@ -107,7 +108,8 @@ bool limiter_off(const struct limiter *l)
 	return unlimited(&l->bandwidth) && unlimited(&l->ops);
 }
 
-uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
+/* As if it were `now_ns`. */
+static uint64_t try_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
 {
 	uint64_t by_bytes = wait_for(&l->bandwidth, bytes, now_ns);
 	uint64_t by_ops = wait_for(&l->ops, 1, now_ns);
@@ -116,5 +118,22 @@ uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
 		return MAX(by_bytes, by_ops);
 	take(&l->bandwidth, bytes, now_ns);
 	take(&l->ops, 1, now_ns);
+	return 0;
+}
+
+uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t at_ns = l->promised_ns, wait_ns;
+
+	/* The time since the promise is gone through again, as if requests had waited in it. */
+	if (at_ns == 0 || at_ns > now_ns || now_ns - at_ns > LIMITER_LATE_NS)
+		at_ns = now_ns;
+	while ((wait_ns = try_take(l, bytes, at_ns)) != 0) {
+		at_ns += wait_ns;
+		l->promised_ns = at_ns;
+		if (at_ns > now_ns)
+			return at_ns - now_ns;
+	}
+	l->promised_ns = at_ns < now_ns ? at_ns : 0;
 	return 0;
 }

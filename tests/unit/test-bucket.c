@@ -94,7 +94,7 @@ static void takes_from_both_or_from_neither(void **state)
 	assert_int_equal(l.ops.tokens, 1);
 }
 
-/* What passes in 10 s if one asks again whenever one is told to, for requests of all sizes. */
+/* What passes in 10 s if one asks again when one is told to, or a little later; all sizes. */
 static uint64_t run(struct limiter_params p, uint64_t bytes_max, uint64_t *ret_ops)
 {
 	struct limiter l = make(p, 0);
@@ -107,7 +107,7 @@ static uint64_t run(struct limiter_params p, uint64_t bytes_max, uint64_t *ret_o
 
 		while ((wait = limiter_take(&l, n, now)) != 0) {
 			assert_true(next++ < 4); /* what it says is true, but for rounding */
-			now += wait;
+			now += wait + (uint64_t)rand_r(&seed) % (8 * MS); /* late */
 		}
 		bytes += n;
 		(*ret_ops)++;
@@ -141,6 +141,24 @@ static void rates_hold_over_ten_seconds(void **state)
 	assert_in_range(ops, 11400, 11501);
 }
 
+static void coming_late_is_no_loss_and_little_gain(void **state)
+{
+	struct limiter l = make((struct limiter_params){ .bandwidth = { 1000, 100, 0 } }, 0);
+
+	(void)state;
+	assert_int_equal(limiter_take(&l, 1000, 0), 0);
+	assert_int_equal(limiter_take(&l, 1000, 0), 100 * MS);
+	assert_int_equal(limiter_take(&l, 1000, 130 * MS), 0);
+	assert_int_equal(limiter_take(&l, 1000, 130 * MS), 70 * MS); /* at 200 */
+	assert_int_equal(limiter_take(&l, 500, 230 * MS), 0); /* at 150 */
+	assert_int_equal(limiter_take(&l, 500, 230 * MS), 0); /* at 200 */
+	assert_int_equal(limiter_take(&l, 300, 230 * MS), 0); /* at 230 */
+	assert_int_equal(limiter_take(&l, 1, 230 * MS), MS / 10);
+	/* An hour later it is full, and no more. */
+	assert_int_equal(limiter_take(&l, 1000, 3600000 * MS), 0);
+	assert_int_equal(limiter_take(&l, 1000, 3600000 * MS), 100 * MS);
+}
+
 static void absurd_numbers_do_no_harm(void **state)
 {
 	static const uint64_t values[] = { 1, 2, 1000, UINT32_MAX, UINT64_C(1) << 62, UINT64_MAX };
@@ -170,6 +188,7 @@ int main(void)
 		cmocka_unit_test(a_request_larger_than_the_bucket_is_paid_by_waiting),
 		cmocka_unit_test(takes_from_both_or_from_neither),
 		cmocka_unit_test(rates_hold_over_ten_seconds),
+		cmocka_unit_test(coming_late_is_no_loss_and_little_gain),
 		cmocka_unit_test(absurd_numbers_do_no_harm),
 	};
 
