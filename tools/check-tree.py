@@ -28,7 +28,7 @@ MAY_EXIT = re.compile(r'src/([^/]+/main\.c|sandbox/seccomp\.c)$')
 GUEST_FACING = ('mem', 'bus', 'virtio', 'dev', 'x86')
 
 # Names of external functions that do not begin with the stem of their file.
-PREFIXES = {'err': ['volt_err_'], 'main': ['main']}
+PREFIXES = {'bucket': ['limiter_'], 'err': ['volt_err_'], 'main': ['main']}
 
 
 class Tree:

@@ -123,6 +123,8 @@ static const struct member i8042_members[] = {
 static const struct member ioapic_members[] = {
 	MEMBER(struct ioapic, delivered),
 	MEMBER(struct ioapic, failed),
+	MEMBER(struct ioapic, routings),
+	MEMBER(struct ioapic, routings_failed),
 };
 
 static const struct member bus_members[] = {
