@@ -125,6 +125,15 @@ static void fail_pop(struct virtio_dev *v, unsigned q, int r, const char *fault)
 	virtio_fail(v, reason);
 }
 
+bool virtio_pop(struct virtio_dev *v, unsigned q, struct virtq_chain *c)
+{
+	int r = virtq_pop(&v->queues[q], c);
+
+	if (r < 0)
+		fail_pop(v, q, r, c->fault);
+	return r > 0;
+}
+
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c))
 {

@@ -134,6 +134,13 @@ void virtio_done(struct virtio_dev *v);
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
 
+/*
+ * Takes one request from queue q, for a device that waits for something to put into it. False: there
+ * is none, or the device has failed because of it. Who waits for more asks virtq_kicks_on(). Loop
+ * thread, lock held.
+ */
+bool virtio_pop(struct virtio_dev *v, unsigned q, struct virtq_chain *c) MUST_CHECK;
+
 /* Brackets a request that is completed later, in any order. Lock held. */
 void virtio_begin(struct virtio_dev *v);
 void virtio_end(struct virtio_dev *v);

@@ -209,6 +209,14 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return 1;
 }
 
+void virtq_unpop(struct virtq *q, unsigned n)
+{
+	if (!q->live)
+		return;
+	assert(n <= virtq_in_flight(q));
+	q->next_avail = (uint16_t)(q->next_avail - n);
+}
+
 int virtq_push(struct virtq *q, uint16_t head, uint32_t len)
 {
 	uint64_t slot = RING_ENTRIES + USED_ENTRY_BYTES * (uint64_t)(q->next_used & (q->size - 1));

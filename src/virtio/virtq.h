@@ -100,6 +100,12 @@ int virtq_configure(struct virtq *q, uint64_t features) MUST_CHECK;
 int virtq_pop(struct virtq *q, struct virtq_chain *c) MUST_CHECK;
 
 /*
+ * Takes back the last n calls of virtq_pop(), whose requests were not used: they will be popped, and
+ * judged, again. None of them may have been pushed.
+ */
+void virtq_unpop(struct virtq *q, unsigned n);
+
+/*
  * Gives a request back: len bytes were written from the start of its in part. In any order. A dead
  * queue swallows it. -EFAULT cannot happen on a configured queue.
  */

@@ -459,6 +459,26 @@ static void kicks_on_sees_what_came_meanwhile(void **state)
 	assert_int_equal(drv_get16(&f->d, avail_event), 2);
 }
 
+static void unpopped_requests_are_popped_again(void **state)
+{
+	struct fixture *f = *state;
+	struct drv_buf buf = { DATA, 16, true };
+	uint16_t heads[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		heads[i] = drv_add(&f->d, 0, &buf, 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(virtq_pop(&f->q, &f->c), 1);
+	assert_int_equal(virtq_push(&f->q, heads[0], 0), 0);
+	virtq_unpop(&f->q, 2);
+	assert_int_equal(virtq_in_flight(&f->q), 0);
+	for (unsigned i = 1; i < 4; i++) {
+		assert_int_equal(virtq_pop(&f->q, &f->c), 1);
+		assert_int_equal(f->c.head, heads[i]);
+	}
+	assert_int_equal(virtq_pop(&f->q, &f->c), 0);
+}
+
 static void reset_forgets_all_but_memory(void **state)
 {
 	struct fixture *f = *state;
@@ -492,6 +512,7 @@ int main(void)
 		T(event_idx_counts_a_batch_across_the_wrap),
 		T(flags_suppress_without_event_idx),
 		T(kicks_on_sees_what_came_meanwhile),
+		T(unpopped_requests_are_popped_again),
 		T(reset_forgets_all_but_memory),
 	};
 
