@@ -135,8 +135,8 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
 
 /*
- * Takes one request from queue q, for a device that waits for something to put into it. False: there
- * is none, or the device has failed because of it. Who waits for more asks virtq_kicks_on(). Loop
+ * Takes one request from queue q, for a device that has something to put into it. False: there is
+ * none, or the device has failed because of it. Who waits for more asks virtq_kicks_on(). Loop
  * thread, lock held.
  */
 bool virtio_pop(struct virtio_dev *v, unsigned q, struct virtq_chain *c) MUST_CHECK;

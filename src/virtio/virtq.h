@@ -100,8 +100,8 @@ int virtq_configure(struct virtq *q, uint64_t features) MUST_CHECK;
 int virtq_pop(struct virtq *q, struct virtq_chain *c) MUST_CHECK;
 
 /*
- * Takes back the last n calls of virtq_pop(), whose requests were not used: they will be popped, and
- * judged, again. None of them may have been pushed.
+ * Takes back the last n calls of virtq_pop(), whose requests were not used: they will be popped,
+ * and judged, again. None of them may have been pushed.
  */
 void virtq_unpop(struct virtq *q, unsigned n);
 
