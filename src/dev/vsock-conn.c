@@ -116,8 +116,8 @@ static void flush(struct vsock_conn *c)
 		c->forwarded += (uint32_t)send_some(c, iov, bytes > first ? 2 : 1, bytes);
 }
 
-/* With no credit nothing is read, yet the end can be seen if nothing is before it. */
-static void look_for_end(struct vsock_conn *c)
+/* Is there something to read, or the end? For when nothing can be read, as there is no credit. */
+static void peek(struct vsock_conn *c)
 {
 	uint8_t byte;
 	/* #syscalls loop: recvfrom */
@@ -125,6 +125,8 @@ static void look_for_end(struct vsock_conn *c)
 
 	if (n == 0 || (n < 0 && is_error(errno, &c->s->counters.host_read_errors)))
 		set_at_end(c);
+	else if (n < 0 && errno == EAGAIN)
+		c->readable = false;
 }
 
 size_t vsock_conn_read(struct vsock_conn *c, const struct iovec *iov, unsigned n, size_t room)
@@ -210,13 +212,11 @@ static void settle_open(struct vsock_conn *c)
 		c->fin = true;
 		shutdown(c->fd, SHUT_WR);
 	}
-	if (can_read(c) && credit(c) == 0) {
-		if (c->half)
-			look_for_end(c);
-		if (!c->at_end && !c->credit_asked) {
-			c->want |= VSOCK_WANT_CREDIT_REQUEST;
-			c->credit_asked = true;
-		}
+	if (can_read(c) && credit(c) == 0 && (c->half || !c->credit_asked))
+		peek(c);
+	if (can_read(c) && credit(c) == 0 && !c->credit_asked) {
+		c->want |= VSOCK_WANT_CREDIT_REQUEST;
+		c->credit_asked = true;
 	}
 	if (c->forwarded - c->told >= CREDIT_STEP && !c->deaf)
 		c->want |= VSOCK_WANT_CREDIT_UPDATE;
@@ -266,8 +266,11 @@ void vsock_conn_event(struct vsock_conn *c, uint32_t events)
 		return;
 	case VSOCK_OPEN:
 	case VSOCK_LINGER:
-		if (c->gone)
+		if (c->gone) {
 			set_deaf(c);
+			if (can_read(c))
+				peek(c); /* most often one SHUTDOWN says it all */
+		}
 		flush(c);
 		settle(c);
 		return;

@@ -13,7 +13,7 @@
 enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT, QUEUES };
 
 #define RX_MIN_BYTES (VSOCK_HEADER_BYTES + 1) /* a buffer of the guest: a header and a byte */
-#define PUMP_BUDGET  64 /* turns of connections before others have theirs */
+#define PUMP_BUDGET  32 /* turns of connections before others have theirs */
 
 static struct vsock *vsock_of(struct virtio_dev *v)
 {
