@@ -242,6 +242,8 @@ def names(tree):
         folder = os.path.dirname(path)
         headers = [stem(p) for p in tree.src if p.endswith('.h') and os.path.dirname(p) == folder]
         prefixes = tuple(allowed_prefixes(path, headers))
+        if layer(path) == 'helper':  # a program in each file
+            prefixes += ('main',)
         for signature, first, _ in functions(tree.bare[path]):
             if re.match(r'\s*static\b', signature):
                 continue
