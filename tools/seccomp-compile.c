@@ -87,6 +87,7 @@ static const struct constant {
 	C(ioctl, KVM_GET_CPUID2), C(ioctl, KVM_SET_CPUID2), C(ioctl, KVM_GET_DEVICE_ATTR),
 	C(ioctl, KVM_SET_DEVICE_ATTR), C(ioctl, KVM_SET_GUEST_DEBUG),
 	C(ioctl, TUNSETOFFLOAD), C(ioctl, TUNSETVNETHDRSZ), C(ioctl, TUNGETFEATURES),
+	C(ioctl, TUNSETQUEUE), C(ioctl, TUNGETIFF),
 	C(ioctl, VHOST_SET_FEATURES), C(ioctl, VHOST_SET_MEM_TABLE), C(ioctl, VHOST_SET_VRING_NUM),
 	C(ioctl, VHOST_SET_VRING_ADDR), C(ioctl, VHOST_SET_VRING_BASE),
 	C(ioctl, VHOST_GET_VRING_BASE), C(ioctl, VHOST_SET_VRING_KICK),
