@@ -235,7 +235,7 @@ static int passt_set_offloads(struct netif *n, unsigned offloads)
 
 static int passt_set_queues(struct netif *n, unsigned n_active)
 {
-	return n_active > n->n_queues ? -EINVAL : 0;
+	return n_active != n->n_queues ? -EINVAL : 0;
 }
 
 static void passt_destroy(struct netif *n)
