@@ -9,9 +9,9 @@
 #include "blk.h"
 #include "cleanup.h"
 #include "log.h"
+#include "net-vhost.h"
 #include "net.h"
 #include "rng.h"
-#include "vhost-net.h"
 #include "virtio.h"
 #include "vm.h"
 #include "vmmio.h"
@@ -101,8 +101,11 @@ static struct layout_slot slot(size_t n)
 	};
 }
 
-/* Gives the device the next window and interrupt. It is owned by the VM or destroyed. */
-static int attach(struct vm *vm, struct virtio_dev *v, struct volt_err *err)
+/*
+ * Gives the device the next window and interrupt; irqfd: one that the kernel can raise by itself.
+ * The device is owned by the VM or destroyed.
+ */
+static int attach(struct vm *vm, struct virtio_dev *v, bool irqfd, struct volt_err *err)
 {
 	struct layout_slot where = slot(vm->n_virtio);
 	struct vmmio_env env = {
@@ -112,6 +115,7 @@ static int attach(struct vm *vm, struct virtio_dev *v, struct volt_err *err)
 		.base = where.base,
 		.ioapic = &vm->ioapic,
 		.gsi = where.gsi,
+		.irqfd = irqfd,
 	};
 	struct vmmio *m;
 	int r;
@@ -150,7 +154,7 @@ static int create_disks(struct vm *vm, struct resources *res, struct volt_err *e
 
 		if (r == 0) {
 			take_fd(&res->diskfds[i]);
-			r = attach(vm, v, err);
+			r = attach(vm, v, false, err);
 		}
 		if (r < 0)
 			return volt_err_wrap(err, "disk '%s'", d->id);
@@ -158,35 +162,27 @@ static int create_disks(struct vm *vm, struct resources *res, struct volt_err *e
 	return 0;
 }
 
-/* Guest memory as the kernel's data path is told of it. */
-static int share_memory(const struct vm *vm, struct vhost_net *vhost, struct volt_err *err)
-{
-	struct vhost_region regions[GMEM_REGIONS_MAX];
-
-	for (size_t i = 0; i < vm->mem.n_regions; i++)
-		regions[i] = (struct vhost_region){
-			.gpa = vm->mem.regions[i].gpa,
-			.bytes = vm->mem.regions[i].bytes,
-			.host = (uintptr_t)vm->mem.regions[i].host,
-		};
-	return vhost_net_set_memory(vhost, regions, vm->mem.n_regions, err);
-}
-
 static int create_net(struct vm *vm, struct resources *res, size_t i, struct volt_err *err)
 {
 	const struct net_config *n = &vm->cfg->nets[i];
 	struct net_params params = { .id = n->id, .mtu = n->mtu, .rx = n->rx, .tx = n->tx };
 	struct virtio_dev *v;
-	int r = res->vhosts[i] ? share_memory(vm, res->vhosts[i], err) : 0;
+	bool vhost = res->vhosts[i];
+	int r = vhost ? net_vhost_set_memory(res->vhosts[i], &vm->mem, err) : 0;
 
 	memcpy(params.mac, n->mac_bytes, sizeof(params.mac));
 	if (r == 0)
 		r = net_create(&params, res->nets[i], res->vhosts[i], &vm->loop, &v, err);
 	if (r < 0)
 		return r;
+	/* A MAC that was made up appears nowhere else. */
+	log_info("net '%s': %s%s%s, MAC %02x:%02x:%02x:%02x:%02x:%02x", n->id,
+		res->nets[i]->ops->name, n->host_dev ? " " : "", n->host_dev ? n->host_dev : "",
+		params.mac[0], params.mac[1], params.mac[2], params.mac[3], params.mac[4],
+		params.mac[5]);
 	take_ptr(&res->nets[i]);
 	take_ptr(&res->vhosts[i]);
-	return attach(vm, v, err);
+	return attach(vm, v, vhost, err);
 }
 
 static int create_nets(struct vm *vm, struct resources *res, struct volt_err *err)
@@ -209,7 +205,7 @@ static int create_vsock(struct vm *vm, struct resources *res, struct volt_err *e
 	if (r < 0)
 		return r;
 	take_fd(&res->vsockfd);
-	return attach(vm, v, err);
+	return attach(vm, v, false, err);
 }
 
 static int create_entropy(struct vm *vm, struct volt_err *err)
@@ -220,7 +216,7 @@ static int create_entropy(struct vm *vm, struct volt_err *err)
 	if (!vm->cfg->entropy)
 		return 0;
 	r = rng_create(&v, err);
-	return r < 0 ? r : attach(vm, v, err);
+	return r < 0 ? r : attach(vm, v, false, err);
 }
 
 /* ---- the whole ---- */
