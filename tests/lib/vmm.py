@@ -30,13 +30,15 @@ def disk(name="disk.img", sectors=2048, fill=b""):
 class Vmm:
     """One volt-vmm. Its console is in a file unless stdout says otherwise; stderr always is."""
 
-    def __init__(self, *args, stdin=subprocess.DEVNULL, stdout=None, binary=BINARY, env=None):
+    def __init__(self, *args, stdin=subprocess.DEVNULL, stdout=None, binary=BINARY, env=None,
+                 netns=None, pass_fds=()):
         self.args = [binary, *map(str, args)]
         base = os.path.join(vt.tmp(), f"vmm-{time.monotonic_ns()}")
         self.out_path, self.err_path = base + ".out", base + ".err"
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.proc = subprocess.Popen(self.args, stdin=stdin, stdout=stdout or out, stderr=err,
-                                         env=env)
+                                         env=env, pass_fds=pass_fds,
+                                         preexec_fn=netns.enter if netns else None)
         self.pid = self.proc.pid
         vt.witnesses.append(self.story)
 
