@@ -11,6 +11,7 @@
 #include "log.h"
 #include "net-vhost.h"
 #include "net.h"
+#include "netif.h"
 #include "rng.h"
 #include "virtio.h"
 #include "vm.h"
