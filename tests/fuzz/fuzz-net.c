@@ -365,7 +365,8 @@ static uint16_t post_one(
 	if (!split)
 		return nic_post(&w->nic, 2 * pair, gpa, bytes);
 	return drv_add(&w->nic.d, 2 * pair,
-		(struct drv_buf[]){ { gpa, first, true }, { gpa + first, bytes - first, true } }, 2);
+		(struct drv_buf[]){ { gpa, first, true }, { gpa + first, bytes - first, true } },
+		2);
 }
 
 static void post(struct world *w, struct input *in)
