@@ -7,13 +7,13 @@
  * How many buffers to have. A tap hands over a frame once and cuts off what does not fit: there is
  * no peeping at its length, as there is for QEMU's queues and for vhost. So nothing is read before
  * the set takes the largest frame that may come (room_wanted()), or is all that the driver can
- * post, or is in as many pieces as the back end takes. With fewer the frames wait in the back end, and the guest
- * is asked for a kick: it is about to post more, as a rule, and a TCP segment of 64 KiB lost for
- * want of one buffer costs more than a moment. But a driver need not post that much, ever. So after
- * PATIENCE_NS of waiting with room for at least one ordinary frame, the pair becomes hasty: it
- * reads into what there is, a frame that is longer is lost and counted, and when the set is
- * complete again it is patient again. A driver that makes ends meet does not notice this; one with
- * few buffers waits once.
+ * post, or is in as many pieces as the back end takes. With fewer the frames wait in the back end,
+ * and the guest is asked for a kick: it is about to post more, as a rule, and a TCP segment of
+ * 64 KiB lost for want of one buffer costs more than a moment. But a driver need not post that
+ * much, ever. So after PATIENCE_NS of waiting with room for at least one ordinary frame, the pair
+ * becomes hasty: it reads into what there is, a frame that is longer is lost and counted, and when
+ * the set is complete again it is patient again. A driver that makes ends meet does not notice
+ * this; one with few buffers waits once.
  */
 #include <errno.h>
 #include <string.h>
