@@ -7,6 +7,11 @@
  * they only clear `started`. The first kick after DRIVER_OK starts the run on the loop thread: it
  * tells the back end what was negotiated and forgets what was left over from the run before.
  *
+ * With vhost-net the kernel serves the active pairs from the start on, and the loop thread has only
+ * the control queue and what a driver left in the transmit queue of a pair that it switched off.
+ * Nothing of a pair is ours when the kernel gets it: either it serves them for all of a driver's
+ * life, but for the change of the active pairs, or never.
+ *
  * A pair does nothing while it waits, and each wait has one end:
  *
  *	transmit	tx_blocked	back end is full	EPOLLOUT
@@ -22,6 +27,7 @@
 
 #include "bucket.h"
 #include "loop.h"
+#include "net-vhost.h"
 #include "net.h"
 #include "netif.h"
 #include "trace.h"
@@ -88,7 +94,7 @@ struct net_dir {
 struct net {
 	struct virtio_dev v;
 	struct netif *netif; /* owned */
-	struct vhost_net *vhost; /* owned; NULL: none */
+	struct net_vhost *path;	 /* owned; NULL: frames are never the kernel's */
 	struct loop *loop;	 /* borrowed */
 	bool locked; /* the loop thread holds the lock: the back end may call from within */
 	uint8_t mac[NET_MAC_BYTES]; /* as configured; the driver's choice is in config */

@@ -103,7 +103,38 @@ int net_set_offloads(struct net *n, uint64_t offloads)
 	return r;
 }
 
-int net_set_pairs(struct net *n, unsigned n_active)
+/* -- the kernel's data path ------------------------------------------------------------------ */
+
+static void watch_backend(struct net *n, uint32_t events)
+{
+	for (unsigned i = 0; i < n->netif->n_queues; i++)
+		if (n->pairs[i].src.fd >= 0)
+			loop_mod(n->loop, &n->pairs[i].src, events);
+}
+
+/* The kernel serves the active pairs, if it can. */
+static void start_path(struct net *n)
+{
+	/* Edge-triggered: an error of the descriptor, which is always told, is told once. */
+	if (n->path && net_vhost_start(n->path, n->n_active) == 0)
+		watch_backend(n, EPOLLET);
+}
+
+static void stop_path(struct net *n)
+{
+	if (!net_vhost_running(n->path))
+		return;
+	net_vhost_stop(n->path);
+	watch_backend(n, BACKEND_WATCH);
+}
+
+/* A queue of a pair that the kernel serves. */
+static bool kernels(const struct net *n, unsigned q)
+{
+	return net_vhost_running(n->path) && (q / 2 < n->n_active || q % 2 == 0);
+}
+
+static int set_pairs(struct net *n, unsigned n_active)
 {
 	int r = n->netif->n_queues > 1 ? n->netif->ops->set_queues(n->netif, n_active) : 0;
 
@@ -118,6 +149,19 @@ int net_set_pairs(struct net *n, unsigned n_active)
 		n->v.link->kick(n->v.link, 2 * i + 1);
 	}
 	return 0;
+}
+
+/* The kernel takes no tap that is not attached, so it gets all pairs anew. */
+int net_set_pairs(struct net *n, unsigned n_active)
+{
+	bool kernel = net_vhost_running(n->path);
+	int r;
+
+	stop_path(n);
+	r = set_pairs(n, n_active);
+	if (kernel)
+		start_path(n);
+	return r;
 }
 
 /* -- rate limits ----------------------------------------------------------------------------- */
@@ -169,7 +213,7 @@ static bool enter(struct net *n)
 {
 	virtio_lock(&n->v);
 	n->locked = true;
-	return n->started && virtio_running(&n->v);
+	return n->started && virtio_running(&n->v) && !net_vhost_running(n->path);
 }
 
 static void leave(struct net *n)
@@ -292,6 +336,7 @@ static void start(struct net *n)
 		return;
 	}
 	n->started = true;
+	start_path(n);
 }
 
 static void kick(struct virtio_dev *v, unsigned q)
@@ -304,6 +349,8 @@ static void kick(struct virtio_dev *v, unsigned q)
 		start(n);
 	if (!n->started)
 		; /* it has failed */
+	else if (q < 2 * net_pairs(n) && kernels(n, q))
+		; /* rung before the kernel got it */
 	else if (q < 2 * net_pairs(n) && q % 2 == 0)
 		net_rx_run(n, q / 2);
 	else if (q < 2 * net_pairs(n))
@@ -317,6 +364,12 @@ static const void *config(struct virtio_dev *v, size_t *ret_len)
 {
 	*ret_len = CONFIG_BYTES;
 	return &net_of(v)->config;
+}
+
+/* A reset waits, or the device has failed. */
+static void cancel(struct virtio_dev *v)
+{
+	stop_path(net_of(v));
 }
 
 /* vCPU thread, the loop thread is not in here: nothing of ours is in flight then. */
@@ -348,7 +401,7 @@ static void destroy(struct virtio_dev *v)
 {
 	struct net *n = net_of(v);
 
-	vhost_net_destroy(n->vhost); /* before the taps that it uses */
+	net_vhost_destroy(n->path); /* before the taps that it uses */
 	unwatch(n);
 	netif_destroy(n->netif); /* it may still tell of its link */
 	release(n);
@@ -362,7 +415,7 @@ static const struct virtio_ops net_ops = {
 	.config_write = virtio_no_config_write,
 	.activate = virtio_no_activate,
 	.kick = kick,
-	.cancel = virtio_no_cancel,
+	.cancel = cancel,
 	.reset = reset,
 	.destroy = destroy,
 };
@@ -426,19 +479,21 @@ int net_create(const struct net_params *p, struct netif *netif, struct vhost_net
 	}
 	fill_config(n, p);
 	virtio_init(&n->v, &net_ops, p->id, features_of(p, netif), 2 * netif->n_queues + 1);
+	if (vhost)
+		n->v.features = without_orphans(n->v.features & vhost_net_features(vhost));
 	r = open_dir(n, &n->rx, &p->rx, err);
 	if (r == 0)
 		r = open_dir(n, &n->tx, &p->tx, err);
 	if (r == 0)
 		r = open_pairs(n, err);
+	if (r == 0 && vhost)
+		r = net_vhost_create(
+			&n->v, netif, vhost, loop, &n->counters, &n->path, err);
 	if (r < 0) {
 		unwatch(n);
 		release(n);
 		return volt_err_wrap(err, "interface '%s'", p->id);
 	}
-	if (vhost)
-		n->v.features = without_orphans(n->v.features & vhost_net_features(vhost));
-	n->vhost = vhost;
 	netif->events = (struct netif_events){ on_link, n };
 	*ret = &n->v;
 	return 0;

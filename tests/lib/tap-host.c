@@ -8,6 +8,7 @@
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,20 @@
 			abort();                                                                   \
 		}                                                                                  \
 	} while (0)
+
+bool tap_host_enter(void)
+{
+	int fd;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return false;
+	fd = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		MUST(write(fd, "1", 1) == 1);
+		close(fd);
+	}
+	return true;
+}
 
 int tap_host_open(void)
 {
@@ -38,16 +53,10 @@ int tap_host_open(void)
 int tap_host_socket(void)
 {
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TAP_HOST_TYPE));
-	int ipv6 = open("/proc/sys/net/ipv6/conf/" TAP_HOST_NAME "/disable_ipv6",
-		O_WRONLY | O_CLOEXEC);
 	struct timeval limit = { .tv_sec = TAP_HOST_WAIT_MS / 1000 };
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(TAP_HOST_TYPE) };
 	struct ifreq ifr = { .ifr_flags = 0 };
 
-	if (ipv6 >= 0) { /* else its own frames would take our buffers */
-		MUST(write(ipv6, "1", 1) == 1);
-		close(ipv6);
-	}
 	MUST(fd >= 0);
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), TAP_HOST_NAME);
 	MUST(ioctl(fd, SIOCGIFFLAGS, &ifr) == 0);

@@ -16,6 +16,12 @@
 #define TAP_HOST_MAX	 2048u	/* bytes of a frame */
 #define TAP_HOST_WAIT_MS 10000
 
+/*
+ * A network namespace for this process, whose links do not speak by themselves (IPv6 does). False,
+ * with errno: it cannot have one.
+ */
+bool tap_host_enter(void);
+
 /* Another queue of the tap, non-blocking, with a header of 12 bytes. */
 int tap_host_open(void);
 /* Sets the tap up; it has to exist. */
