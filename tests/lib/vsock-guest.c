@@ -53,6 +53,14 @@ void vg_start(struct vg *g, uint64_t features, unsigned n_rx, uint32_t rx_bytes)
 	drv_poll(&g->loop);
 }
 
+void vg_reset(struct vg *g)
+{
+	virtio_lock(g->v);
+	g->v->ops->cancel(g->v);
+	virtio_unlock(g->v);
+	drv_reset(&g->d);
+}
+
 static void remove_sockets(const struct vg *g)
 {
 	DIR *d = opendir(g->dir);

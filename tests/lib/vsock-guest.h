@@ -47,6 +47,8 @@ void vg_open(struct vg *g, uint64_t features, unsigned n_rx, uint32_t rx_bytes);
 /* The driver starts (again), with so many rx buffers. */
 void vg_start(struct vg *g, uint64_t features, unsigned n_rx, uint32_t rx_bytes);
 void vg_close(struct vg *g);
+/* A reset of the driver, where the loop's thread is the same as the driver's. */
+void vg_reset(struct vg *g);
 /* Posts n more rx buffers and kicks. */
 void vg_post(struct vg *g, unsigned n);
 

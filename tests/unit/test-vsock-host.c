@@ -171,7 +171,8 @@ static void closes_on_any_other_line(void **state)
 	static const char *const bad[] = {
 		"\n", "CONNECT\n", "CONNECT \n", "CONNECT52\n", "CONNEC 52\n", "CONNECT 52 53\n",
 		"CONNECT -1\n", "CONNECT +1\n", "CONNECT 0x10\n", "CONNECT 4294967296\n",
-		"CONNECT 99999999999999999999\n", "CONNECT 1a\n", " CONNECT 1\n", "GET / HTTP/1.1\r\n",
+		"CONNECT 99999999999999999999\n", "CONNECT 1a\n", " CONNECT 1\n",
+		"GET / HTTP/1.1\r\n",
 		"CONNECT 000000000000000000000001\n", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 	};
 	struct fixture *f = *state;

@@ -192,7 +192,8 @@ static void strangers_are_reset_and_forgers_ignored(void **state)
 	/* Forged: source, destination, and the halves that a careless check would not see. */
 	for (unsigned i = 0; i < 4; i++) {
 		h = vg_header(&c, VIRTIO_VSOCK_OP_REQUEST, 0, 0);
-		*(i & 1 ? &h.src_cid : &h.dst_cid) += i & 2 ? 1ull << 32 : 1;
+		h.src_cid += i & 1 ? 0 : i & 2 ? 1ull << 32 : 1;
+		h.dst_cid += i & 1 ? i & 2 ? 1ull << 32 : 1 : 0;
 		vg_send_raw(&f->g, &h, sizeof(h), NULL, 0);
 		expect_silence(f);
 	}
