@@ -28,7 +28,7 @@ MAY_EXIT = re.compile(r'src/([^/]+/main\.c|sandbox/seccomp\.c)$')
 GUEST_FACING = ('mem', 'bus', 'virtio', 'dev', 'x86')
 
 # Names of external functions that do not begin with the stem of their file.
-PREFIXES = {'err': ['volt_err_'], 'main': ['main']}
+PREFIXES = {'bucket': ['limiter_'], 'err': ['volt_err_'], 'main': ['main']}
 
 
 class Tree:
@@ -242,6 +242,8 @@ def names(tree):
         folder = os.path.dirname(path)
         headers = [stem(p) for p in tree.src if p.endswith('.h') and os.path.dirname(p) == folder]
         prefixes = tuple(allowed_prefixes(path, headers))
+        if layer(path) == 'helper':  # a program in each file
+            prefixes += ('main',)
         for signature, first, _ in functions(tree.bare[path]):
             if re.match(r'\s*static\b', signature):
                 continue

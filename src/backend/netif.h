@@ -25,6 +25,9 @@
 #define NETIF_HEADER_BYTES 12
 #define NETIF_FRAME_MAX    65550 /* behind the header: a 64 KiB IP packet in an Ethernet frame */
 
+/* Entries of iov in a call of send and recv. */
+#define NETIF_IOV_MAX LIMIT_QUEUE_SIZE
+
 /* What a receiver of frames accepts: the values of TUN_F_* (linux/if_tun.h; ours are complete). */
 #define NETIF_CSUM 0x01u
 #define NETIF_TSO4 0x02u
@@ -57,7 +60,7 @@ struct netif_ops {
 	void (*destroy)(struct netif *n);
 };
 
-/* How the back end tells of the link; loop thread. */
+/* How the back end tells of the link; loop thread, from within send and recv too. */
 struct netif_events {
 	void (*link)(void *owner, bool up);
 	void *owner;

@@ -15,21 +15,24 @@
 
 /*
  * Attaches to the tap `name`, or makes it if there is none: then it goes when its last descriptor
- * is closed. Set up when this returns (a link that was found down, and may not be set up, is a
- * warning: the guest sees it down). n_queues > 1 needs a multi-queue tap.
+ * is closed, and is set up. A tap that was found is the caller's: it is left as it is, and one that
+ * is down is a warning, and the guest's link is down, until it is set up. n_queues > 1 needs a
+ * multi-queue tap; queue 0 alone is attached until set_queues().
  */
 int tap_open(const char *name, unsigned n_queues, struct loop *loop, struct netif **ret,
 	struct volt_err *err);
 
 /*
  * Takes over an inherited descriptor (tap or macvtap), whose flags are read back and must be a
- * tap's with IFF_NO_PI and IFF_VNET_HDR. fd is owned by the result on success.
+ * tap's with IFF_NO_PI and IFF_VNET_HDR. Its link is watched where it is, or taken as up where we
+ * may not look. fd is owned by the result on success.
  */
 int tap_from_fd(int fd, struct loop *loop, struct netif **ret, struct volt_err *err);
 
 /*
  * A macvtap over the link `parent`, made by the helper program in a network namespace that dies
- * with this process, so that not even SIGKILL leaves it behind. Opened without TUNSETIFF.
+ * with this process, so that not even SIGKILL leaves it behind. Opened without TUNSETIFF. mode is
+ * "bridge", "vepa", "private" or "passthru", mac the guest's, mtu 0 the parent's.
  */
 int tap_open_macvtap(const char *parent, const char *mode, const uint8_t mac[6], uint16_t mtu,
 	struct loop *loop, struct netif **ret, struct volt_err *err);

@@ -5,6 +5,8 @@
  * back. Tokens return linearly, `size` of them in refill_ms. A request larger than a whole bucket
  * passes when the bucket is full, and the debt is paid by waiting: so a rate holds on average
  * whatever the size of the requests.
+ * Who was refused and comes back late, because timers are, loses nothing: requests count as taken
+ * at the moments that they were told to wait for, if that was not more than LIMITER_LATE_NS ago.
  *
  * Pure arithmetic: time is given by the caller (CLOCK_MONOTONIC, nanoseconds) and never runs
  * backwards. No thread of its own; the owner's lock.
@@ -15,6 +17,8 @@
 #include <stdbool.h>
 
 #include "compiler.h"
+
+#define LIMITER_LATE_NS (NSEC_PER_SEC / 20)
 
 struct bucket_params {
 	uint64_t size, refill_ms; /* tokens, milliseconds; one of them 0: no limit */
@@ -35,6 +39,7 @@ struct bucket {
 
 struct limiter {
 	struct bucket bandwidth, ops;
+	uint64_t promised_ns; /* the moment that a refusal named and that is made up for; 0: none */
 };
 
 void limiter_init(struct limiter *l, const struct limiter_params *params, uint64_t now_ns);

@@ -3,11 +3,12 @@
  * Helper programs: small programs of ours (src/helper) that do what the monitor must not be able to
  * do any more once it is confined. One is started with a socket pair as its standard input, answers
  * one message ("ok", or the text of an error) with up to HELPER_FDS descriptors, and undoes what it
- * did when the other end is closed, be it by exit or by SIGKILL. Building thread, before the
- * sandbox.
+ * did when the other end is closed, be it by exit or by SIGKILL. It inherits stdout, stderr and the
+ * environment, nothing else; SIGTERM, SIGINT, SIGHUP and SIGPIPE are blocked in it. Building
+ * thread, before the sandbox.
  *
- * They lie in the folder that HELPER_DIR names at build time, or beside the running program (a
- * build tree).
+ * They lie beside the running program or (a build tree) in ../helper from there, else in the folder
+ * that HELPER_DIR names at build time. The variable VOLT_HELPER_DIR names another folder.
  */
 #ifndef VOLT_HELPER_H
 #define VOLT_HELPER_H

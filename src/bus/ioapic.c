@@ -2,7 +2,11 @@
 /* I/O APIC, see ioapic.h. Register numbers: 82093AA data sheet, section 3. */
 #include "ioapic.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 #include "kvm.h"
+#include "log.h"
 #include "num.h"
 
 #define REG_SELECT 0x00
@@ -62,6 +66,56 @@ static void deliver(struct ioapic *a, unsigned pin)
 		atomic_fetch_add_explicit(&a->delivered, 1, memory_order_relaxed);
 }
 
+/* Lock held. Gives KVM the routes of `lines`, all of them as in a->routes. */
+static int set_routes(struct ioapic *a, uint32_t lines)
+{
+	_Alignas(struct kvm_irq_routing) uint8_t raw[sizeof(struct kvm_irq_routing) +
+		LAYOUT_N_GSI * sizeof(struct kvm_irq_routing_entry)] = { 0 };
+	struct kvm_irq_routing *table = (void *)raw;
+
+	for (unsigned pin = 0; pin < LAYOUT_N_GSI; pin++) {
+		const struct kvm_msi *msi = &a->routes[pin];
+
+		if (!(lines & 1u << pin))
+			continue;
+		table->entries[table->nr++] = (struct kvm_irq_routing_entry){
+			.gsi = pin,
+			.type = KVM_IRQ_ROUTING_MSI,
+			.u.msi = { .address_lo = msi->address_lo, .data = msi->data },
+		};
+	}
+	atomic_fetch_add_explicit(&a->routings, 1, memory_order_relaxed);
+	return kvm_set_gsi_routing(a->vmfd, table);
+}
+
+/*
+ * Lock held. Tells KVM if the entry of a line that the kernel raises has changed. If that fails,
+ * KVM keeps the table that it had, and the next change is another try.
+ */
+static void route(struct ioapic *a, unsigned pin)
+{
+	uint64_t e = a->redirection[pin];
+	uint32_t bit = 1u << pin, lines = (e & RTE_MASKED) ? a->routed & ~bit : a->routed | bit;
+	struct kvm_msi before = a->routes[pin], now = msi_of(e);
+	bool same = before.address_lo == now.address_lo && before.data == now.data;
+	int r;
+
+	if (!(a->irqfds & bit) || (lines == a->routed && (same || !(lines & bit))))
+		return;
+	a->routes[pin] = now;
+	r = set_routes(a, lines);
+	if (r < 0) {
+		a->routes[pin] = before;
+		atomic_fetch_add_explicit(&a->routings_failed, 1, memory_order_relaxed);
+		log_guest(LOG_ERROR, "interrupt line %u: KVM_SET_GSI_ROUTING: %s", pin,
+			strerror(-r));
+		return;
+	}
+	if (lines & ~a->routed)
+		a->pending |= bit; /* for the edge that may have come without a route */
+	a->routed = lines;
+}
+
 static uint32_t read_index(const struct ioapic *a)
 {
 	unsigned pin = (unsigned)(a->select - INDEX_TABLE) / 2;
@@ -98,6 +152,7 @@ static void write_index(struct ioapic *a, uint32_t v)
 			(v & ~(uint32_t)RTE_READ_ONLY);
 	if (!(*e & RTE_LEVEL))
 		*e &= ~RTE_REMOTE_IRR;
+	route(a, pin);
 	deliver(a, pin);
 }
 
@@ -164,6 +219,22 @@ void ioapic_raise(struct ioapic *a, unsigned gsi)
 	a->pending |= 1u << gsi;
 	deliver(a, gsi);
 	pthread_mutex_unlock(&a->dev.lock);
+}
+
+int ioapic_add_irqfd(struct ioapic *a, unsigned gsi, int fd, struct volt_err *err)
+{
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd, .gsi = gsi };
+	int r;
+
+	assert(gsi < LAYOUT_N_GSI && !(a->irqfds & 1u << gsi));
+	r = kvm_irqfd(a->vmfd, &irqfd);
+	if (r < 0)
+		return volt_err_set(err, -r, "KVM_IRQFD of line %u: %m", gsi);
+	pthread_mutex_lock(&a->dev.lock);
+	a->irqfds |= 1u << gsi;
+	route(a, gsi);
+	pthread_mutex_unlock(&a->dev.lock);
+	return 0;
 }
 
 void ioapic_eoi(struct ioapic *a, uint8_t vector)

@@ -51,6 +51,9 @@ struct net_counters {
 	_Atomic uint64_t rx_errors; /* the back end failed to deliver */
 	_Atomic uint64_t ctrl_commands, ctrl_refused;
 	_Atomic uint64_t link_changes;
+	/* Of the kernel's data path, whose frames are not counted here. */
+	_Atomic uint64_t vhost_starts, vhost_stops;
+	_Atomic uint64_t vhost_errors; /* could not start; found a ring broken */
 };
 
 /*

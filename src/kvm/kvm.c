@@ -79,6 +79,17 @@ int kvm_ioeventfd(int vmfd, const struct kvm_ioeventfd *ioev)
 	return call(vmfd, KVM_IOEVENTFD, (uintptr_t)ioev);
 }
 
+int kvm_irqfd(int vmfd, const struct kvm_irqfd *irqfd)
+{
+	return call(vmfd, KVM_IRQFD, (uintptr_t)irqfd);
+}
+
+int kvm_set_gsi_routing(int vmfd, const struct kvm_irq_routing *routing)
+{
+	/* #syscalls vcpu: ioctl=KVM_SET_GSI_ROUTING */
+	return call(vmfd, KVM_SET_GSI_ROUTING, (uintptr_t)routing);
+}
+
 int kvm_signal_msi(int vmfd, const struct kvm_msi *msi)
 {
 	/* #syscalls loop vcpu: ioctl=KVM_SIGNAL_MSI */

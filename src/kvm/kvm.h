@@ -26,6 +26,9 @@ int kvm_set_tss_addr(int vmfd, uint64_t gpa);
 int kvm_set_identity_map_addr(int vmfd, uint64_t gpa);
 int kvm_set_user_memory_region(int vmfd, const struct kvm_userspace_memory_region *region);
 int kvm_ioeventfd(int vmfd, const struct kvm_ioeventfd *ioev);
+int kvm_irqfd(int vmfd, const struct kvm_irqfd *irqfd);
+/* Replaces the whole table; waits for a grace period, milliseconds on a busy host. */
+int kvm_set_gsi_routing(int vmfd, const struct kvm_irq_routing *routing);
 /* 1: delivered, 0: the guest blocked it. */
 int kvm_signal_msi(int vmfd, const struct kvm_msi *msi);
 int kvm_create_vcpu(int vmfd, unsigned id);

@@ -69,6 +69,28 @@ static void interrupt(struct virtio_dev *v, uint32_t why)
 	v->link->interrupt(v->link);
 }
 
+void virtio_kernel_path(struct virtio_dev *v, bool on)
+{
+	/* In this order a driver that reads it meanwhile finds the bit at any moment. */
+	if (!on)
+		atomic_fetch_or(&v->isr, VIRTIO_ISR_USED);
+	atomic_store(&v->isr_always, on ? VIRTIO_ISR_USED : 0);
+}
+
+uint32_t virtio_isr(const struct virtio_dev *v)
+{
+	uint32_t always = atomic_load(&v->isr_always);
+
+	return always | atomic_load(&v->isr);
+}
+
+/* Lock held, requests no longer wanted: the loop thread cancels what may never end. */
+static void ask_to_cancel(struct virtio_dev *v)
+{
+	if (v->inflight > 0)
+		v->link->kick(v->link, 0);
+}
+
 void virtio_fail(struct virtio_dev *v, const char *reason)
 {
 	uint32_t before = atomic_fetch_or(&v->status, VIRTIO_CONFIG_S_NEEDS_RESET);
@@ -82,6 +104,7 @@ void virtio_fail(struct virtio_dev *v, const char *reason)
 		v->queues[q].live = false;
 	if (before & VIRTIO_CONFIG_S_DRIVER_OK) /* 2.1.2 */
 		interrupt(v, VIRTIO_ISR_CONFIG);
+	ask_to_cancel(v);
 }
 
 void virtio_config_changed(struct virtio_dev *v)
@@ -100,6 +123,13 @@ void virtio_notify(struct virtio_dev *v, unsigned q)
 void virtio_push(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t len)
 {
 	if (virtio_running(v) && virtq_push(&v->queues[q], head, len) < 0)
+		virtio_fail(v, "used ring outside memory");
+}
+
+void virtio_push_many(
+	struct virtio_dev *v, unsigned q, const struct virtq_used *used, unsigned n)
+{
+	if (virtio_running(v) && virtq_push_many(&v->queues[q], used, n) < 0)
 		virtio_fail(v, "used ring outside memory");
 }
 
@@ -123,6 +153,15 @@ static void fail_pop(struct virtio_dev *v, unsigned q, int r, const char *fault)
 	virtio_count(r == -EFAULT ? &v->counters.bad_addresses : &v->counters.bad_chains);
 	snprintf(reason, sizeof(reason), "queue %u: %s", q, fault);
 	virtio_fail(v, reason);
+}
+
+bool virtio_pop(struct virtio_dev *v, unsigned q, struct virtq_chain *c)
+{
+	int r = virtq_pop(&v->queues[q], c);
+
+	if (r < 0)
+		fail_pop(v, q, r, c->fault);
+	return r > 0;
 }
 
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
@@ -158,7 +197,7 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 
 void virtio_kick(struct virtio_dev *v, unsigned q)
 {
-	if (v->draining && v->inflight > 0) {
+	if (v->inflight > 0 && !virtio_running(v)) {
 		v->ops->cancel(v);
 		return;
 	}
@@ -219,6 +258,7 @@ void virtio_set_status(struct virtio_dev *v, uint32_t status)
 	}
 	if (status & VIRTIO_CONFIG_S_FAILED) {
 		atomic_store(&v->status, now | mine | VIRTIO_CONFIG_S_FAILED);
+		ask_to_cancel(v);
 		return;
 	}
 	if (!is_step(status) || (now & ~status)) {
@@ -237,8 +277,7 @@ void virtio_set_status(struct virtio_dev *v, uint32_t status)
 void virtio_reset(struct virtio_dev *v)
 {
 	v->draining++;
-	if (v->inflight > 0)
-		v->link->kick(v->link, 0); /* the loop thread cancels */
+	ask_to_cancel(v);
 	while (v->inflight > 0) /* #syscalls vcpu: futex */
 		pthread_cond_wait(&v->idle, v->link->lock);
 	v->draining--;

@@ -16,6 +16,12 @@
  *	              ^                                  |                             |
  *	              +---------- virtio_reset() --------+-----------------------------+
  *
+ * A data path in the kernel (vhost). A device may hand queues to the kernel: it borrows their
+ * doorbells, tells the kernel where the rings are, and calls virtio_kernel_path(). From then on the
+ * kernel raises the line by itself and nobody sets the interrupt status, so that "used" always
+ * reads as set. Such a device holds a virtio_begin() for the time, so that a reset calls
+ * ops->cancel, which ends it.
+ *
  * A reset stops new requests, waits until the loop thread has finished or cancelled those in
  * flight, then clears the state of the negotiation and of the queues and nothing else: guest memory
  * belongs to the VM, the back end to the device. So reset, negotiation and I/O may follow each
@@ -64,8 +70,9 @@ struct virtio_ops {
 	/* Queue q may have requests; the device is running. Loop thread. Usually virtio_drain(). */
 	void (*kick)(struct virtio_dev *v, unsigned q);
 	/*
-	 * A reset, or the end, waits for what is in flight: give back now what may never be done by
-	 * itself. Loop thread. virtio_no_cancel() if all requests end.
+	 * A reset, or the end, waits for what is in flight, or the device has failed: give back now
+	 * what may never be done by itself. Loop thread; also several times. virtio_no_cancel() if
+	 * all requests end.
 	 */
 	void (*cancel)(struct virtio_dev *v);
 	/* Nothing is in flight. Forgets what this driver negotiated or configured; vCPU thread. */
@@ -81,6 +88,21 @@ struct virtio_link {
 	void (*interrupt)(struct virtio_link *link);
 	/* Makes the loop thread call ops->kick(q) in a later round. Any thread. */
 	void (*kick)(struct virtio_link *link, unsigned q);
+
+	/* The rest is for data paths in the kernel. Loop thread, lock held. */
+
+	/*
+	 * The doorbell of queue q, an eventfd, which the loop stops to watch; borrowed until
+	 * reclaim(). link->kick(q) goes on to work.
+	 */
+	int (*lend)(struct virtio_link *link, unsigned q);
+	/* The loop watches the doorbell again, and is kicked: what was rung meanwhile is served. */
+	void (*reclaim)(struct virtio_link *link, unsigned q);
+	/*
+	 * An eventfd that raises the device's line within the kernel; owned by the transport. -1:
+	 * none was asked for when the transport was made, so there can be no such data path.
+	 */
+	int callfd;
 };
 
 struct virtio_counters {
@@ -108,6 +130,7 @@ struct virtio_dev {
 
 	_Atomic uint32_t status;     /* VIRTIO_CONFIG_S_* */
 	_Atomic uint32_t isr;	     /* VIRTIO_ISR_* */
+	_Atomic uint32_t isr_always; /* VIRTIO_ISR_* that read as set and cannot be acknowledged */
 	_Atomic uint32_t generation; /* of the configuration space */
 
 	unsigned draining;   /* resets that wait for what is in flight */
@@ -134,17 +157,36 @@ void virtio_done(struct virtio_dev *v);
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
 
+/*
+ * Takes one request from queue q, for a device that has something to put into it. False: there is
+ * none, or the device has failed because of it. Who waits for more asks virtq_kicks_on(). Loop
+ * thread, lock held.
+ */
+bool virtio_pop(struct virtio_dev *v, unsigned q, struct virtq_chain *c) MUST_CHECK;
+
 /* Brackets a request that is completed later, in any order. Lock held. */
 void virtio_begin(struct virtio_dev *v);
 void virtio_end(struct virtio_dev *v);
 
 /* Gives a request back; nothing if the device was reset or failed meanwhile. Lock held. */
 void virtio_push(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t len);
+/* The same for n requests that the driver must see at once. */
+void virtio_push_many(
+	struct virtio_dev *v, unsigned q, const struct virtq_used *used, unsigned n);
 /* Interrupts if the driver wants to know of what was pushed to q. Lock held. */
 void virtio_notify(struct virtio_dev *v, unsigned q);
 
 /* The driver broke the protocol: sets DEVICE_NEEDS_RESET and stops until a reset. Lock held. */
 void virtio_fail(struct virtio_dev *v, const char *reason);
+
+/*
+ * The kernel begins to serve queues (before it does), or has ended it: its last interrupts stay
+ * visible in the status. Loop thread, lock held.
+ */
+void virtio_kernel_path(struct virtio_dev *v, bool on);
+
+/* The interrupt status as the driver reads it. Any thread, no lock. */
+uint32_t virtio_isr(const struct virtio_dev *v);
 
 /* The configuration space has changed: new generation, and an interrupt. Lock held. */
 void virtio_config_changed(struct virtio_dev *v);

@@ -50,18 +50,34 @@ void virtq_reset(struct virtq *q)
 	virtq_init(q, q->mem, q->size_max);
 }
 
+int virtq_areas(const struct virtq *q, struct iovec ret[3])
+{
+	size_t avail_bytes = RING_ENTRIES + AVAIL_ENTRY_BYTES * (size_t)q->size + 2;
+	size_t used_bytes = RING_ENTRIES + USED_ENTRY_BYTES * (size_t)q->size + 2;
+
+	if (gmem_slice(q->mem, GPA(q->desc_gpa), DESC_BYTES * (size_t)q->size, &ret[0]) < 0 ||
+		gmem_slice(q->mem, GPA(q->avail_gpa), avail_bytes, &ret[1]) < 0 ||
+		gmem_slice(q->mem, GPA(q->used_gpa), used_bytes, &ret[2]) < 0)
+		return -EFAULT;
+	return 0;
+}
+
+void virtq_resume(struct virtq *q, uint16_t next_avail)
+{
+	q->next_avail = q->next_used = q->signalled = next_avail;
+	q->signalled_valid = false;
+	q->kicks_off = true; /* it may have left NO_NOTIFY behind: the next kicks_on clears it */
+}
+
 int virtq_configure(struct virtq *q, uint64_t features)
 {
-	uint64_t avail_bytes = RING_ENTRIES + AVAIL_ENTRY_BYTES * (uint64_t)q->size + 2;
-	uint64_t used_bytes = RING_ENTRIES + USED_ENTRY_BYTES * (uint64_t)q->size + 2;
+	struct iovec areas[3];
 
 	if (!q->ready || !IS_POW2(q->size) || q->size > q->size_max)
 		return -EINVAL;
 	if (q->desc_gpa % 16 != 0 || q->avail_gpa % 2 != 0 || q->used_gpa % 4 != 0)
 		return -EINVAL;
-	if (!gmem_contains(q->mem, GPA(q->desc_gpa), DESC_BYTES * (uint64_t)q->size) ||
-		!gmem_contains(q->mem, GPA(q->avail_gpa), avail_bytes) ||
-		!gmem_contains(q->mem, GPA(q->used_gpa), used_bytes))
+	if (virtq_areas(q, areas) < 0)
 		return -EFAULT;
 	q->event_idx = features >> VIRTQ_F_EVENT_IDX & 1;
 	q->indirect = features >> VIRTQ_F_INDIRECT & 1;
@@ -209,22 +225,39 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return 1;
 }
 
-int virtq_push(struct virtq *q, uint16_t head, uint32_t len)
+void virtq_unpop(struct virtq *q, unsigned n)
 {
-	uint64_t slot = RING_ENTRIES + USED_ENTRY_BYTES * (uint64_t)(q->next_used & (q->size - 1));
+	if (!q->live)
+		return;
+	assert(n <= virtq_in_flight(q));
+	q->next_avail = (uint16_t)(q->next_avail - n);
+}
+
+int virtq_push_many(struct virtq *q, const struct virtq_used *used, unsigned n)
+{
 	uint8_t entry[USED_ENTRY_BYTES];
 	int r;
 
 	if (!q->live)
 		return 0;
-	num_put_le32(entry, head);
-	num_put_le32(entry + 4, len);
-	r = gmem_write(q->mem, used_at(q, slot), entry, sizeof(entry));
-	if (r < 0)
-		return r;
-	q->next_used++;
-	/* Release: the entry, and the data of the request, are visible before the index. */
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t slot = (q->next_used + i) & (q->size - 1u);
+
+		num_put_le32(entry, used[i].head);
+		num_put_le32(entry + 4, used[i].len);
+		r = gmem_write(q->mem, used_at(q, RING_ENTRIES + USED_ENTRY_BYTES * slot), entry,
+			sizeof(entry));
+		if (r < 0)
+			return r;
+	}
+	q->next_used = (uint16_t)(q->next_used + n);
+	/* Release: the entries, and the data of the requests, are visible before the index. */
 	return gmem_store_u16_release(q->mem, used_at(q, RING_IDX), q->next_used);
+}
+
+int virtq_push(struct virtq *q, uint16_t head, uint32_t len)
+{
+	return virtq_push_many(q, &(struct virtq_used){ head, len }, 1);
 }
 
 bool virtq_should_notify(struct virtq *q)

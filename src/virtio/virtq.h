@@ -100,10 +100,28 @@ int virtq_configure(struct virtq *q, uint64_t features) MUST_CHECK;
 int virtq_pop(struct virtq *q, struct virtq_chain *c) MUST_CHECK;
 
 /*
+ * Takes back the last n calls of virtq_pop(), whose requests were not used: they will be popped,
+ * and judged, again. None of them may have been pushed.
+ */
+void virtq_unpop(struct virtq *q, unsigned n);
+
+/*
  * Gives a request back: len bytes were written from the start of its in part. In any order. A dead
  * queue swallows it. -EFAULT cannot happen on a configured queue.
  */
 int virtq_push(struct virtq *q, uint16_t head, uint32_t len) MUST_CHECK;
+
+/* One entry of the used ring. */
+struct virtq_used {
+	uint16_t head;
+	uint32_t len;
+};
+
+/*
+ * Gives n requests back at once: the driver sees all of them or none, as the buffers of one merged
+ * network frame must be. n is at most what is in flight.
+ */
+int virtq_push_many(struct virtq *q, const struct virtq_used *used, unsigned n) MUST_CHECK;
 
 /* True if the driver wants an interrupt for what was pushed since the last call. */
 bool virtq_should_notify(struct virtq *q);
@@ -112,6 +130,17 @@ bool virtq_should_notify(struct virtq *q);
 void virtq_kicks_off(struct virtq *q);
 /* Asks for kicks again. True if a request came meanwhile: then pop again, no kick need follow. */
 bool virtq_kicks_on(struct virtq *q) MUST_CHECK;
+
+/*
+ * The three areas of a live queue as the kernel is told of them: descriptors, available, used ring.
+ */
+int virtq_areas(const struct virtq *q, struct iovec ret[3]) MUST_CHECK;
+
+/*
+ * The kernel has served the queue meanwhile: it took the entries up to `next_avail` and has given
+ * all of them back.
+ */
+void virtq_resume(struct virtq *q, uint16_t next_avail);
 
 /* Requests taken and not yet given back. */
 static inline uint16_t virtq_in_flight(const struct virtq *q)

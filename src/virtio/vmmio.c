@@ -25,6 +25,7 @@ struct doorbell {
 	struct vmmio *m; /* borrowed: the one that embeds this */
 	unsigned index;
 	int fd;				/* owned */
+	_Atomic bool lent;		/* the kernel waits for it, the loop does not */
 	char name[VIRTIO_NAME_MAX + 16]; /* "disk0.q1" */
 };
 
@@ -36,6 +37,8 @@ struct vmmio {
 	struct irq_line irq;
 	uint32_t features_sel, acked_sel, queue_sel;
 	struct doorbell doorbells[VIRTIO_QUEUES_MAX];
+	struct loop_src wake_src; /* wakefd: stands in for doorbells that are lent */
+	int wakefd;		  /* owned; -1 without env.irqfd */
 };
 
 static const uint32_t configurable = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK |
@@ -48,14 +51,21 @@ static void interrupt(struct virtio_link *link)
 	irq_raise(&m->irq);
 }
 
+static void signal_fd(int fd)
+{
+	uint64_t one = 1;
+	/* #syscalls loop vcpu: write */
+	ssize_t n = write(fd, &one, sizeof(one));
+
+	(void)n; /* only a counter at its maximum refuses, and then the doorbell has rung already */
+}
+
+/* Any thread: for the loop thread. */
 static void ring(struct virtio_link *link, unsigned q)
 {
 	struct vmmio *m = container_of(link, struct vmmio, link);
-	uint64_t one = 1;
-	/* #syscalls loop vcpu: write */
-	ssize_t n = write(m->doorbells[q].fd, &one, sizeof(one));
 
-	(void)n; /* only a counter at its maximum refuses, and then the doorbell has rung already */
+	signal_fd(atomic_load(&m->doorbells[q].lent) ? m->wakefd : m->doorbells[q].fd);
 }
 
 /* Loop thread. */
@@ -64,10 +74,47 @@ static void on_doorbell(struct loop_src *src, uint32_t events)
 	struct doorbell *b = container_of(src, struct doorbell, src);
 
 	(void)events;
+	if (atomic_load(&b->lent))
+		return; /* the event was fetched before it was lent */
 	loop_drain(b->fd);
 	virtio_lock(b->m->v);
 	virtio_kick(b->m->v, b->index);
 	virtio_unlock(b->m->v);
+}
+
+/* Loop thread. Which queue was meant does not matter: this is rare, and a kick may find nothing. */
+static void on_wake(struct loop_src *src, uint32_t events)
+{
+	struct vmmio *m = container_of(src, struct vmmio, wake_src);
+
+	(void)events;
+	loop_drain(m->wakefd);
+	virtio_lock(m->v);
+	for (unsigned q = 0; q < m->v->n_queues; q++)
+		if (q == 0 || atomic_load(&m->doorbells[q].lent))
+			virtio_kick(m->v, q);
+	virtio_unlock(m->v);
+}
+
+/* Loop thread, lock held. A source without events stays in epoll, so that neither way can fail. */
+static int lend(struct virtio_link *link, unsigned q)
+{
+	struct vmmio *m = container_of(link, struct vmmio, link);
+	struct doorbell *b = &m->doorbells[q];
+
+	atomic_store(&b->lent, true);
+	loop_mod(m->loop, &b->src, 0);
+	return b->fd;
+}
+
+static void reclaim(struct virtio_link *link, unsigned q)
+{
+	struct vmmio *m = container_of(link, struct vmmio, link);
+	struct doorbell *b = &m->doorbells[q];
+
+	loop_mod(m->loop, &b->src, EPOLLIN);
+	atomic_store(&b->lent, false);
+	signal_fd(b->fd);
 }
 
 /* -- reading --------------------------------------------------------------------------------- */
@@ -89,7 +136,7 @@ static bool read_unlocked(const struct vmmio *m, uint64_t off, uint32_t *ret)
 		*ret = VMMIO_VENDOR;
 		return true;
 	case VIRTIO_MMIO_INTERRUPT_STATUS:
-		*ret = atomic_load(&m->v->isr);
+		*ret = virtio_isr(m->v);
 		return true;
 	case VIRTIO_MMIO_STATUS:
 		*ret = atomic_load(&m->v->status);
@@ -308,7 +355,7 @@ static void reg_write(struct dev *d, uint64_t off, const void *data, unsigned le
 	}
 	if (off == VIRTIO_MMIO_QUEUE_NOTIFY) {
 		if (v < m->v->n_queues)
-			ring(&m->link, v);
+			signal_fd(m->doorbells[v].fd);
 		else
 			virtio_count(&m->v->counters.stray_kicks);
 		return;
@@ -357,9 +404,30 @@ static int open_doorbell(struct vmmio *m, unsigned q, const struct vmmio_env *en
 	return 0;
 }
 
+/* What a data path in the kernel needs. */
+static int open_irqfd(struct vmmio *m, const struct vmmio_env *env, struct volt_err *err)
+{
+	int r;
+
+	m->link.callfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (m->link.callfd < 0 || m->wakefd < 0)
+		return volt_err_set(err, errno, "%s: eventfd: %m", m->v->name);
+	r = loop_add(m->loop, &m->wake_src, m->wakefd, EPOLLIN);
+	if (r < 0)
+		return volt_err_set(err, -r, "%s: watch an eventfd: %m", m->v->name);
+	if (!env->ioapic)
+		return 0;
+	r = ioapic_add_irqfd(env->ioapic, env->gsi, m->link.callfd, err);
+	return r < 0 ? volt_err_wrap(err, "%s", m->v->name) : 0;
+}
+
 /* Takes down everything but the device. */
 static void take_down(struct vmmio *m)
 {
+	loop_del(m->loop, &m->wake_src);
+	fd_close(m->wakefd);
+	fd_close(m->link.callfd);
 	for (unsigned q = 0; q < VIRTIO_QUEUES_MAX; q++) {
 		loop_del(m->loop, &m->doorbells[q].src);
 		fd_close(m->doorbells[q].fd);
@@ -377,7 +445,9 @@ int vmmio_create(struct virtio_dev *v, const struct vmmio_env *env, struct vmmio
 	if (!m)
 		return volt_err_set(err, ENOMEM, "%s: %m", v->name);
 	dev_init(&m->dev, &vmmio_ops);
-	m->link = (struct virtio_link){ &m->dev.lock, interrupt, ring };
+	m->link = (struct virtio_link){ &m->dev.lock, interrupt, ring, lend, reclaim, -1 };
+	m->wake_src = (struct loop_src){ on_wake, "wake", -1 };
+	m->wakefd = -1;
 	m->v = v;
 	m->loop = env->loop;
 	m->irq.ioapic = env->ioapic;
@@ -392,6 +462,8 @@ int vmmio_create(struct virtio_dev *v, const struct vmmio_env *env, struct vmmio
 	virtio_attach(v, env->mem, &m->link);
 	for (unsigned q = 0; q < v->n_queues && r == 0; q++)
 		r = open_doorbell(m, q, env, err);
+	if (r == 0 && env->irqfd)
+		r = open_irqfd(m, env, err);
 	if (r < 0) {
 		take_down(m);
 		return r;

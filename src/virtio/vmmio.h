@@ -7,6 +7,10 @@
  * QueueNotify; the vCPU does not leave the kernel. The loop thread watches it and serves the queue.
  * A store that no ioeventfd matches comes to user space and signals the same eventfd.
  *
+ * For a data path in the kernel (virtio.h) doorbells are lent: then the kernel waits for them, and
+ * the loop does not. What we ourselves want to tell the loop thread, foremost that a reset waits,
+ * takes another eventfd then.
+ *
  * Threads: registers on vCPU threads. The interrupt registers, the status and the doorbells take no
  * lock, so that they do not wait behind a disk read on the loop thread; all others take dev->lock.
  * Accesses of a wrong width, to no register or at a wrong moment are ignored, read as 0 and
@@ -14,6 +18,8 @@
  */
 #ifndef VOLT_VMMIO_H
 #define VOLT_VMMIO_H
+
+#include <stdbool.h>
 
 #include "err.h"
 
@@ -34,6 +40,7 @@ struct vmmio_env {
 	uint64_t base;		/* guest-physical address of the registers */
 	struct ioapic *ioapic;	/* borrowed likewise; NULL: interrupts are only counted */
 	unsigned gsi;		/* edge-triggered line */
+	bool irqfd; /* the device may get a data path in the kernel: virtio_link.callfd */
 };
 
 /* Building thread. v is owned by the transport on success, and by the caller on failure. */
@@ -50,7 +57,7 @@ void vmmio_destroy(struct vmmio *m);
 struct dev *vmmio_dev(struct vmmio *m);
 struct virtio_dev *vmmio_virtio(struct vmmio *m);
 
-/* Interrupts raised, for the metrics. */
+/* Interrupts raised by us, not by a data path in the kernel; for the metrics. */
 uint64_t vmmio_raised(const struct vmmio *m);
 
 #endif

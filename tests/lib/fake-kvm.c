@@ -109,6 +109,30 @@ int kvm_ioeventfd(int vmfd, const struct kvm_ioeventfd *ioev)
 	return 0;
 }
 
+int kvm_irqfd(int vmfd, const struct kvm_irqfd *irqfd)
+{
+	(void)vmfd;
+	if (fake_kvm.fail_irqfd)
+		return fake_kvm.fail_irqfd;
+	if (fake_kvm.n_irqfds == FAKE_KVM_MAX)
+		return -ENOSPC;
+	fake_kvm.irqfds[fake_kvm.n_irqfds++] = *irqfd;
+	return 0;
+}
+
+int kvm_set_gsi_routing(int vmfd, const struct kvm_irq_routing *routing)
+{
+	(void)vmfd;
+	fake_kvm.n_routings++;
+	if (fake_kvm.fail_routing)
+		return fake_kvm.fail_routing;
+	if (routing->nr > FAKE_KVM_MAX)
+		return -E2BIG;
+	memcpy(fake_kvm.routes, routing->entries, routing->nr * sizeof(routing->entries[0]));
+	fake_kvm.n_routes = routing->nr;
+	return 0;
+}
+
 int kvm_signal_msi(int vmfd, const struct kvm_msi *msi)
 {
 	(void)vmfd;

@@ -19,8 +19,13 @@ struct fake_kvm {
 	unsigned n_ioeventfds;
 	struct kvm_msi msis[FAKE_KVM_MAX]; /* the first ones */
 	unsigned n_msis;
+	struct kvm_irqfd irqfds[FAKE_KVM_MAX];
+	unsigned n_irqfds;
+	struct kvm_irq_routing_entry routes[FAKE_KVM_MAX]; /* the table as it is */
+	unsigned n_routes, n_routings;			   /* entries; calls that set it */
 	unsigned n_regions, n_vcpus;
-	int fail_ioeventfd; /* -errno for the next calls; 0: succeed */
+	int fail_ioeventfd; /* -errno for the next calls; 0: succeed. The others likewise: */
+	int fail_irqfd, fail_routing;
 	/*
 	 * KVM_RUN of vCPU `index`: fills *run and returns what the ioctl would. NULL: waits a
 	 * moment and is interrupted. Called on vCPU threads.

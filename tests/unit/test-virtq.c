@@ -459,6 +459,52 @@ static void kicks_on_sees_what_came_meanwhile(void **state)
 	assert_int_equal(drv_get16(&f->d, avail_event), 2);
 }
 
+static void unpopped_requests_are_popped_again(void **state)
+{
+	struct fixture *f = *state;
+	struct drv_buf buf = { DATA, 16, true };
+	uint16_t heads[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		heads[i] = drv_add(&f->d, 0, &buf, 1);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(virtq_pop(&f->q, &f->c), 1);
+	assert_int_equal(virtq_push(&f->q, heads[0], 0), 0);
+	virtq_unpop(&f->q, 2);
+	assert_int_equal(virtq_in_flight(&f->q), 0);
+	for (unsigned i = 1; i < 4; i++) {
+		assert_int_equal(virtq_pop(&f->q, &f->c), 1);
+		assert_int_equal(f->c.head, heads[i]);
+	}
+	assert_int_equal(virtq_pop(&f->q, &f->c), 0);
+}
+
+static void many_are_given_back_with_one_index(void **state)
+{
+	struct fixture *f = *state;
+	struct drv_buf buf = { DATA, 16, true };
+	struct virtq_used used[3];
+	uint32_t id, len;
+
+	for (unsigned round = 0; round < 7; round++) { /* around the ring, and across its end */
+		for (unsigned i = 0; i < 3; i++) {
+			drv_add(&f->d, 0, &buf, 1);
+			assert_int_equal(pop(f), 1);
+			used[i] = (struct virtq_used){ f->c.head, 100 * round + i };
+		}
+		assert_int_equal(virtq_push_many(&f->q, used, 3), 0);
+		assert_int_equal(drv_get16(&f->d, f->d.q[0].used + 2), 3 * (round + 1));
+		for (unsigned i = 0; i < 3; i++) {
+			assert_true(drv_used(&f->d, 0, &id, &len));
+			assert_int_equal(id, used[i].head);
+			assert_int_equal(len, used[i].len);
+		}
+	}
+	f->q.live = false;
+	assert_int_equal(virtq_push_many(&f->q, used, 3), 0);
+	assert_false(drv_used(&f->d, 0, &id, &len));
+}
+
 static void reset_forgets_all_but_memory(void **state)
 {
 	struct fixture *f = *state;
@@ -492,6 +538,8 @@ int main(void)
 		T(event_idx_counts_a_batch_across_the_wrap),
 		T(flags_suppress_without_event_idx),
 		T(kicks_on_sees_what_came_meanwhile),
+		T(unpopped_requests_are_popped_again),
+		T(many_are_given_back_with_one_index),
 		T(reset_forgets_all_but_memory),
 	};
 

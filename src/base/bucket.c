@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Token buckets, see bucket.h. A bucket is refilled whenever it is looked at, by whole tokens; the
+ * time that makes a part of a token stays owed. A debt is a stretch of time in which nothing is
+ * refilled: the same as if the number of tokens were negative, without a sign.
+ */
+#include "bucket.h"
+
+#define NSEC_PER_MSEC UINT64_C(1000000)
+/* Of a refill time, and of any moment: 146 years. Sums of two such do not overflow. */
+#define TIME_MAX_NS (UINT64_C(1) << 62)
+
+static bool unlimited(const struct bucket *b)
+{
+	return b->params.size == 0 || b->params.refill_ms == 0;
+}
+
+static uint64_t refill_ns(const struct bucket *b)
+{
+	return MIN(b->params.refill_ms, TIME_MAX_NS / NSEC_PER_MSEC) * NSEC_PER_MSEC;
+}
+
+/* The time in which `tokens` come back, rounded up. */
+static uint64_t time_of(const struct bucket *b, uint64_t tokens)
+{
+	unsigned __int128 product = (unsigned __int128)tokens * refill_ns(b);
+	unsigned __int128 ns = (product + b->params.size - 1) / b->params.size;
+
+	return (uint64_t)MIN(ns, TIME_MAX_NS);
+}
+
+static void refill(struct bucket *b, uint64_t now_ns)
+{
+	uint64_t missing = b->params.size - b->tokens;
+	unsigned __int128 back;
+
+	if (now_ns <= b->at_ns)
+		return; /* there is a debt */
+	back = (unsigned __int128)(now_ns - b->at_ns) * b->params.size / refill_ns(b);
+	if (back >= missing) {
+		b->tokens = b->params.size;
+		b->at_ns = now_ns;
+	} else {
+		b->tokens += (uint64_t)back;
+		b->at_ns += time_of(b, (uint64_t)back);
+	}
+}
+
+/* What the bucket itself must give for `n` tokens; the one-time burst gives the rest. */
+static uint64_t beyond_burst(const struct bucket *b, uint64_t n)
+{
+	return n - MIN(n, b->burst);
+}
+
+/* Nanoseconds until n tokens can be taken; 0: now. */
+static uint64_t wait_for(struct bucket *b, uint64_t n, uint64_t now_ns)
+{
+	uint64_t need;
+
+	if (unlimited(b))
+		return 0;
+	refill(b, now_ns);
+	need = MIN(beyond_burst(b, n), b->params.size); /* a larger one needs it full */
+	if (need == 0)
+		return 0;
+	if (now_ns < b->debt_ns)
+		return b->debt_ns - now_ns + time_of(b, need);
+	if (need <= b->tokens)
+		return 0;
+	return MAX(b->at_ns + time_of(b, need - b->tokens) - now_ns, UINT64_C(1));
+}
+
+static void take(struct bucket *b, uint64_t n, uint64_t now_ns)
+{
+	uint64_t need = beyond_burst(b, n);
+
+	if (unlimited(b))
+		return;
+	b->burst -= n - need;
+	if (need <= b->tokens) {
+		b->tokens -= need;
+		return;
+	}
+	b->debt_ns = now_ns + time_of(b, need - b->tokens);
+	b->at_ns = b->debt_ns;
+	b->tokens = 0;
+}
+
+static void init(struct bucket *b, const struct bucket_params *params, uint64_t now_ns)
+{
+	*b = (struct bucket){
+		.params = *params,
+		.burst = params->one_time_burst,
+		.tokens = params->size,
+		.at_ns = now_ns,
+	};
+}
+
+void limiter_init(struct limiter *l, const struct limiter_params *params, uint64_t now_ns)
+{
+	init(&l->bandwidth, &params->bandwidth, now_ns);
+	init(&l->ops, &params->ops, now_ns);
+	l->promised_ns = 0;
+}
+
+bool limiter_off(const struct limiter *l)
+{
+	return unlimited(&l->bandwidth) && unlimited(&l->ops);
+}
+
+/* As if it were `now_ns`. */
+static uint64_t try_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t by_bytes = wait_for(&l->bandwidth, bytes, now_ns);
+	uint64_t by_ops = wait_for(&l->ops, 1, now_ns);
+
+	if (by_bytes || by_ops)
+		return MAX(by_bytes, by_ops);
+	take(&l->bandwidth, bytes, now_ns);
+	take(&l->ops, 1, now_ns);
+	return 0;
+}
+
+uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
+{
+	uint64_t at_ns = l->promised_ns, wait_ns;
+
+	/* The time since the promise is gone through again, as if requests had waited in it. */
+	if (at_ns == 0 || at_ns > now_ns || now_ns - at_ns > LIMITER_LATE_NS)
+		at_ns = now_ns;
+	while ((wait_ns = try_take(l, bytes, at_ns)) != 0) {
+		at_ns += wait_ns;
+		l->promised_ns = at_ns;
+		if (at_ns > now_ns)
+			return at_ns - now_ns;
+	}
+	l->promised_ns = at_ns < now_ns ? at_ns : 0;
+	return 0;
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net, to the guest; see net-dev.h. A frame is read straight into the guest's buffers. Which
+ * it will fill is known only when it is there, so each pair keeps a set of buffers that were taken
+ * from the queue; a frame uses some of them and costs only the walk of as many new ones.
+ *
+ * How many buffers to have. A tap hands over a frame once and cuts off what does not fit: there is
+ * no peeping at its length, as there is for QEMU's queues and for vhost. So nothing is read before
+ * the set takes the largest frame that may come (room_wanted()), or is all that the driver can
+ * post, or is in as many pieces as the back end takes. With fewer the frames wait in the back end,
+ * and the guest is asked for a kick: it is about to post more, as a rule, and a TCP segment of
+ * 64 KiB lost for want of one buffer costs more than a moment. But a driver need not post that
+ * much, ever. So after PATIENCE_NS of waiting with room for at least one ordinary frame, the pair
+ * becomes hasty: it reads into what there is, a frame that is longer is lost and counted, and when
+ * the set is complete again it is patient again. A driver that makes ends meet does not notice
+ * this; one with few buffers waits once.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "net-dev.h"
+#include "num.h"
+
+#define PATIENCE_NS  (NSEC_PER_SEC / 10)
+#define NOTIFY_EVERY 16 /* frames: so that the guest begins while we go on */
+#define VLAN_BYTES   4u
+#define SMALL_PACKET 1526u /* 5.1.6.3.1: what a driver without offloads must have room for */
+
+/* Where the fields are in the header, 5.1.6. */
+#define HDR_FLAGS    0
+#define HDR_GSO_TYPE 1
+
+static bool merges(const struct net *n)
+{
+	return net_has(n, VIRTIO_NET_F_MRG_RXBUF);
+}
+
+static uint64_t small_packet(const struct net *n)
+{
+	uint64_t mtu = n->config.mtu;
+
+	return mtu ? MIN(SMALL_PACKET, NETIF_HEADER_BYTES + NET_ETH_BYTES + mtu) : SMALL_PACKET;
+}
+
+/*
+ * Of the largest packet that may come now. Without an MTU nobody knows what the link carries: that
+ * of passt carries 64 KiB without any offload.
+ */
+static uint64_t room_wanted(const struct net *n)
+{
+	if ((n->offloads & NET_GUEST_GSO) || n->config.mtu == 0)
+		return NET_PACKET_MAX;
+	return NETIF_HEADER_BYTES + NET_ETH_BYTES + VLAN_BYTES + (uint64_t)n->config.mtu;
+}
+
+/* What each buffer must have room for (5.1.6.3.1). */
+static uint64_t buffer_min(const struct net *n)
+{
+	if (merges(n))
+		return NETIF_HEADER_BYTES;
+	return (n->features & NET_GUEST_GSO) ? NET_PACKET_MAX : small_packet(n);
+}
+
+/* Has the set all that it wants, or all that it can get? */
+static bool complete(const struct net *n, const struct net_pair *p)
+{
+	if (!merges(n))
+		return p->n_chains == 1;
+	return p->bytes >= room_wanted(n) || p->crowded ||
+	       p->n_chains >= n->v.queues[2 * p->index].size;
+}
+
+/* Takes buffers from the queue until the set is complete, or there are no more. */
+static void collect(struct net *n, struct net_pair *p)
+{
+	struct virtq_chain *c = &n->chain;
+
+	while (!complete(n, p) && virtio_pop(&n->v, 2 * p->index, c)) {
+		if (c->out_len > 0 || c->in_len < buffer_min(n)) {
+			virtio_fail(&n->v, "receive buffer that is too small, or to be read");
+			return;
+		}
+		if (p->n_iov + c->n_in > NETIF_IOV_MAX) {
+			virtq_unpop(&n->v.queues[2 * p->index], 1);
+			p->crowded = true;
+			return;
+		}
+		memcpy(&p->iov[p->n_iov], c->segs, c->n_in * sizeof(c->segs[0]));
+		p->chains[p->n_chains] = (struct virtq_used){ c->head, (uint32_t)c->in_len };
+		p->chain_iov[p->n_chains] = (uint16_t)c->n_in;
+		p->n_chains++;
+		p->n_iov += c->n_in;
+		p->bytes += c->in_len;
+	}
+}
+
+static void sated(struct net_pair *p)
+{
+	p->starving = false;
+	p->starving_ns = 0;
+}
+
+/* The queue is empty and the set is not complete: whether to wait for the guest. */
+static bool starve(struct net *n, struct net_pair *p)
+{
+	uint64_t now_ns;
+
+	if (!p->starving) {
+		virtio_count(&n->counters.rx_no_buffers);
+		TRACE2(net_no_buffers, n->v.name, p->index);
+		p->starving = true;
+	}
+	if (p->bytes < small_packet(n))
+		return true;
+	if (p->hasty)
+		return false;
+	now_ns = loop_now_ns();
+	if (p->starving_ns == 0)
+		p->starving_ns = now_ns;
+	if (now_ns < p->starving_ns + PATIENCE_NS) {
+		net_dir_arm(&n->rx, p->starving_ns + PATIENCE_NS, now_ns);
+		return true;
+	}
+	p->hasty = true;
+	return false;
+}
+
+/* True if there are buffers to read into. */
+static bool prepare(struct net *n, struct net_pair *p)
+{
+	struct virtq *vq = &n->v.queues[2 * p->index];
+
+	do {
+		virtq_kicks_off(vq);
+		collect(n, p);
+		if (!virtio_running(&n->v))
+			return false;
+		if (complete(n, p)) {
+			p->hasty = false;
+			sated(p);
+			return true;
+		}
+		if (!starve(n, p)) {
+			sated(p);
+			return true;
+		}
+	} while (virtq_kicks_on(vq));
+	return false;
+}
+
+/* Copies between the header and the beginning of the set. */
+static void copy_header(struct net_pair *p, uint8_t *header, bool to_guest)
+{
+	const struct iovec *iov = p->iov;
+
+	for (size_t done = 0, part; done < NETIF_HEADER_BYTES; done += part, iov++) {
+		part = MIN(iov->iov_len, NETIF_HEADER_BYTES - done);
+		if (to_guest)
+			memcpy(iov->iov_base, header + done, part);
+		else
+			memcpy(header + done, iov->iov_base, part);
+	}
+}
+
+static bool offloaded(const struct net *n, unsigned feature)
+{
+	return n->offloads & VIRTIO_BIT(feature);
+}
+
+static bool gso_expected(const struct net *n, uint8_t type)
+{
+	bool ecn = type & VIRTIO_NET_HDR_GSO_ECN;
+
+	if (ecn && !offloaded(n, VIRTIO_NET_F_GUEST_ECN))
+		return false;
+	switch (type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return !ecn;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		return offloaded(n, VIRTIO_NET_F_GUEST_TSO4);
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		return offloaded(n, VIRTIO_NET_F_GUEST_TSO6);
+	case VIRTIO_NET_HDR_GSO_UDP_L4:
+		return !ecn && offloaded(n, VIRTIO_NET_F_GUEST_USO4);
+	default:
+		return false;
+	}
+}
+
+/*
+ * Makes the host's header one that this driver can take; false if that cannot be. A frame may have
+ * been in the back end since before the driver chose. "The checksum is good" is said by taps that
+ * were told not to use it, and demands nothing: it is left out.
+ */
+static bool translate_header(const struct net *n, uint8_t *header, unsigned n_buffers)
+{
+	uint8_t flags = header[HDR_FLAGS];
+
+	if (!gso_expected(n, header[HDR_GSO_TYPE]))
+		return false;
+	if (!offloaded(n, VIRTIO_NET_F_GUEST_CSUM)) {
+		if (flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+			return false;
+		flags = 0;
+	}
+	header[HDR_FLAGS] = flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID);
+	num_put_le16(header + NET_HDR_BUFFERS, (uint16_t)n_buffers);
+	return true;
+}
+
+/* A packet of `bytes` is in the set: true if the guest gets it. */
+static bool accept(struct net *n, struct net_pair *p, size_t bytes)
+{
+	uint8_t header[NETIF_HEADER_BYTES];
+	unsigned used = 0;
+	uint64_t room = 0;
+
+	if (bytes > p->bytes) {
+		NET_DROP(n, p->index, rx_dropped_too_long);
+		return false;
+	}
+	if (!(n->config.status & VIRTIO_NET_S_LINK_UP)) {
+		NET_DROP(n, p->index, rx_dropped_link_down);
+		return false;
+	}
+	while (room < bytes)
+		room += p->chains[used++].len;
+	if (bytes >= NETIF_HEADER_BYTES + NET_ETH_BYTES) {
+		copy_header(p, header, false);
+		if (translate_header(n, header, used)) {
+			copy_header(p, header, true);
+			return true;
+		}
+	}
+	NET_DROP(n, p->index, rx_dropped_malformed);
+	return false;
+}
+
+/* Reads a frame. False: none can be had now; else p->held says whether there is one. */
+static bool receive(struct net *n, struct net_pair *p)
+{
+	ssize_t bytes;
+
+	if (!prepare(n, p))
+		return false;
+	bytes = n->netif->ops->recv(n->netif, p->index, p->iov, p->n_iov);
+	if (bytes == -EMSGSIZE) {
+		NET_DROP(n, p->index, rx_dropped_too_long);
+		return true;
+	}
+	if (bytes <= 0) {
+		/* After an error, too: it may last, and the next event will come. */
+		p->readable = false;
+		if (bytes != -EAGAIN)
+			NET_DROP(n, p->index, rx_errors);
+		return false;
+	}
+	if (accept(n, p, (size_t)bytes))
+		p->held = (uint32_t)bytes;
+	return true;
+}
+
+/* Gives the frame that is in the set to the guest. */
+static void deliver(struct net *n, struct net_pair *p)
+{
+	uint32_t bytes = p->held - NETIF_HEADER_BYTES, left = p->held;
+	unsigned used = 0, used_iov = 0;
+
+	while (left > 0) {
+		uint32_t room = p->chains[used].len, part = MIN(left, room);
+
+		p->bytes -= room;
+		p->chains[used].len = part;
+		used_iov += p->chain_iov[used++];
+		left -= part;
+	}
+	virtio_push_many(&n->v, 2 * p->index, p->chains, used);
+	p->held = 0;
+	p->crowded = false;
+	p->n_chains -= used;
+	p->n_iov -= used_iov;
+	memmove(p->chains, p->chains + used, p->n_chains * sizeof(p->chains[0]));
+	memmove(p->chain_iov, p->chain_iov + used, p->n_chains * sizeof(p->chain_iov[0]));
+	memmove(p->iov, p->iov + used_iov, p->n_iov * sizeof(p->iov[0]));
+	TRACE3(net_rx, n->v.name, p->index, bytes);
+	virtio_count(&n->counters.rx_packets);
+	atomic_fetch_add_explicit(&n->counters.rx_bytes, bytes, memory_order_relaxed);
+}
+
+/* A frame at a time; false: it ends here. */
+static bool step(struct net *n, struct net_pair *p)
+{
+	if (n->rx.until_ns || !virtio_running(&n->v))
+		return false;
+	if (!p->held) {
+		if (!p->readable || p->index >= n->n_active || !receive(n, p))
+			return false;
+		if (!p->held)
+			return true; /* it was dropped */
+	}
+	if (!net_dir_take(&n->rx, p->held - NETIF_HEADER_BYTES, &n->counters.rx_throttled))
+		return false;
+	deliver(n, p);
+	return true;
+}
+
+void net_rx_run(struct net *n, unsigned pair)
+{
+	struct net_pair *p = &n->pairs[pair];
+	unsigned q = 2 * pair;
+
+	if (!n->v.queues[q].live)
+		return;
+	for (unsigned i = 1; step(n, p); i++) {
+		if (i == VIRTIO_BATCH) {
+			n->v.link->kick(n->v.link, q);
+			break;
+		}
+		if (i % NOTIFY_EVERY == 0)
+			virtio_notify(&n->v, q);
+	}
+	virtio_notify(&n->v, q);
+}

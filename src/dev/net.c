@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net: creation, features, configuration and life; see net.h and net-dev.h. Section numbers:
+ * virtio 1.2.
+ */
+#include <errno.h>
+#include <linux/virtio_ids.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "net-dev.h"
+#include "vhost-net.h"
+
+#define CONFIG_BYTES  offsetof(struct virtio_net_config, speed)
+#define BACKEND_WATCH ((uint32_t)(EPOLLIN | EPOLLOUT | EPOLLET))
+
+/* 5.1.3.1: a feature is worth something only with one of these. */
+static const struct {
+	unsigned feature;
+	uint64_t any_of;
+} requirements[] = {
+	{ VIRTIO_NET_F_GUEST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_CSUM) },
+	/* Ours: taps take the two only together. */
+	{ VIRTIO_NET_F_GUEST_USO4, VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO6) },
+	{ VIRTIO_NET_F_GUEST_USO6, VIRTIO_BIT(VIRTIO_NET_F_GUEST_USO4) },
+	{ VIRTIO_NET_F_GUEST_ECN,
+		VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_GUEST_TSO6) },
+	{ VIRTIO_NET_F_HOST_TSO4, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_TSO6, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_USO, VIRTIO_BIT(VIRTIO_NET_F_CSUM) },
+	{ VIRTIO_NET_F_HOST_ECN,
+		VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO4) | VIRTIO_BIT(VIRTIO_NET_F_HOST_TSO6) },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+	{ VIRTIO_NET_F_MQ, VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) },
+};
+
+/* What a back end must be able to do for a feature to be offered; for USO both. */
+static const struct {
+	unsigned netif;
+	unsigned feature;
+} offload_features[] = {
+	{ NETIF_CSUM, VIRTIO_NET_F_CSUM },
+	{ NETIF_CSUM, VIRTIO_NET_F_GUEST_CSUM },
+	{ NETIF_TSO4, VIRTIO_NET_F_HOST_TSO4 },
+	{ NETIF_TSO4, VIRTIO_NET_F_GUEST_TSO4 },
+	{ NETIF_TSO6, VIRTIO_NET_F_HOST_TSO6 },
+	{ NETIF_TSO6, VIRTIO_NET_F_GUEST_TSO6 },
+	{ NETIF_ECN, VIRTIO_NET_F_HOST_ECN },
+	{ NETIF_ECN, VIRTIO_NET_F_GUEST_ECN },
+	{ NETIF_USO4 | NETIF_USO6, VIRTIO_NET_F_HOST_USO },
+	{ NETIF_USO4, VIRTIO_NET_F_GUEST_USO4 },
+	{ NETIF_USO6, VIRTIO_NET_F_GUEST_USO6 },
+};
+
+/* -- features -------------------------------------------------------------------------------- */
+
+/* In the order of the table each row sees what the rows before have left. */
+static uint64_t without_orphans(uint64_t features)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(requirements); i++)
+		if (!(features & requirements[i].any_of))
+			features &= ~VIRTIO_BIT(requirements[i].feature);
+	return features;
+}
+
+static uint64_t features_of(const struct net_params *p, const struct netif *netif)
+{
+	uint64_t f = VIRTIO_BIT(VIRTIO_NET_F_MAC) | VIRTIO_BIT(VIRTIO_NET_F_STATUS) |
+		VIRTIO_BIT(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_BIT(VIRTIO_NET_F_CTRL_VQ) |
+		VIRTIO_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+
+	for (size_t i = 0; i < ARRAY_SIZE(offload_features); i++)
+		if ((netif->offloads & offload_features[i].netif) == offload_features[i].netif)
+			f |= VIRTIO_BIT(offload_features[i].feature);
+	/* A macvtap lets nothing through but frames to the address that it was made with. */
+	if (strcmp(netif->ops->name, "macvtap") != 0)
+		f |= VIRTIO_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
+	if (p->mtu)
+		f |= VIRTIO_BIT(VIRTIO_NET_F_MTU);
+	if (netif->n_queues > 1)
+		f |= VIRTIO_BIT(VIRTIO_NET_F_MQ);
+	return without_orphans(f);
+}
+
+int net_set_offloads(struct net *n, uint64_t offloads)
+{
+	uint64_t effective = without_orphans(offloads) & NET_GUEST_OFFLOADS;
+	unsigned netif = 0;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offload_features); i++)
+		if (effective & VIRTIO_BIT(offload_features[i].feature))
+			netif |= offload_features[i].netif;
+	r = n->netif->ops->set_offloads(n->netif, netif);
+	if (r == 0)
+		n->offloads = effective;
+	return r;
+}
+
+/* -- the kernel's data path ------------------------------------------------------------------ */
+
+static void watch_backend(struct net *n, uint32_t events)
+{
+	for (unsigned i = 0; i < n->netif->n_queues; i++)
+		if (n->pairs[i].src.fd >= 0)
+			loop_mod(n->loop, &n->pairs[i].src, events);
+}
+
+/* The kernel serves the active pairs, if it can. */
+static void start_path(struct net *n)
+{
+	/* Edge-triggered: an error of the descriptor, which is always told, is told once. */
+	if (n->path && net_vhost_start(n->path, n->n_active) == 0)
+		watch_backend(n, EPOLLET);
+}
+
+static void stop_path(struct net *n)
+{
+	if (!net_vhost_running(n->path))
+		return;
+	net_vhost_stop(n->path);
+	watch_backend(n, BACKEND_WATCH);
+}
+
+/* A queue of a pair that the kernel serves. */
+static bool kernels(const struct net *n, unsigned q)
+{
+	return net_vhost_running(n->path) && (q / 2 < n->n_active || q % 2 == 0);
+}
+
+static int set_pairs(struct net *n, unsigned n_active)
+{
+	int r = n->netif->n_queues > 1 ? n->netif->ops->set_queues(n->netif, n_active) : 0;
+
+	if (r < 0)
+		return r;
+	n->n_active = n_active;
+	/* Who waited for a queue may have another one now, and frames may wait in new ones. */
+	for (unsigned i = 0; i < net_pairs(n); i++) {
+		n->pairs[i].tx_blocked = false;
+		n->pairs[i].readable = true;
+		n->v.link->kick(n->v.link, 2 * i);
+		n->v.link->kick(n->v.link, 2 * i + 1);
+	}
+	return 0;
+}
+
+/* The kernel takes no tap that is not attached, so it gets all pairs anew. */
+int net_set_pairs(struct net *n, unsigned n_active)
+{
+	bool kernel = net_vhost_running(n->path);
+	int r;
+
+	stop_path(n);
+	r = set_pairs(n, n_active);
+	if (kernel)
+		start_path(n);
+	return r;
+}
+
+/* -- rate limits ----------------------------------------------------------------------------- */
+
+void net_dir_arm(struct net_dir *d, uint64_t at_ns, uint64_t now_ns)
+{
+	if (d->armed_ns && d->armed_ns <= at_ns)
+		return;
+	/* #syscalls loop: timerfd_settime */
+	if (loop_timer_set(d->timerfd, MAX(at_ns - now_ns, UINT64_C(1)), 0) == 0)
+		d->armed_ns = at_ns;
+}
+
+bool net_dir_take(struct net_dir *d, uint64_t bytes, _Atomic uint64_t *throttled)
+{
+	uint64_t now_ns, wait_ns;
+
+	if (limiter_off(&d->limiter))
+		return true;
+	now_ns = loop_now_ns();
+	wait_ns = limiter_take(&d->limiter, bytes, now_ns);
+	if (wait_ns == 0)
+		return true;
+	virtio_count(throttled);
+	TRACE2(net_throttle, d->src.name, wait_ns);
+	d->until_ns = now_ns + wait_ns;
+	net_dir_arm(d, d->until_ns, now_ns);
+	return false;
+}
+
+/* The timer has ended. False: it was not for the rate limit, which still holds. */
+static bool expire(struct net_dir *d)
+{
+	uint64_t now_ns = loop_now_ns();
+
+	d->armed_ns = 0;
+	if (d->until_ns > now_ns) {
+		net_dir_arm(d, d->until_ns, now_ns);
+		return false;
+	}
+	d->until_ns = 0;
+	return true;
+}
+
+/* -- events: loop thread --------------------------------------------------------------------- */
+
+/* Brackets what the loop thread does with the device; false: it has no business now. */
+static bool enter(struct net *n)
+{
+	virtio_lock(&n->v);
+	n->locked = true;
+	return n->started && virtio_running(&n->v) && !net_vhost_running(n->path);
+}
+
+static void leave(struct net *n)
+{
+	n->locked = false;
+	virtio_unlock(&n->v);
+}
+
+/* All pairs, each time beginning with another. */
+static void run_all(struct net *n, struct net_dir *d, void (*run)(struct net *n, unsigned pair))
+{
+	unsigned pairs = net_pairs(n), first = d->turn++;
+
+	for (unsigned i = 0; i < pairs; i++)
+		run(n, (first + i) % pairs);
+}
+
+static void on_rx_timer(struct loop_src *src, uint32_t events)
+{
+	struct net *n = container_of(src, struct net, rx.src);
+	bool running = enter(n);
+
+	(void)events;
+	loop_drain(n->rx.timerfd);
+	expire(&n->rx);
+	if (running)
+		run_all(n, &n->rx, net_rx_run);
+	leave(n);
+}
+
+static void on_tx_timer(struct loop_src *src, uint32_t events)
+{
+	struct net *n = container_of(src, struct net, tx.src);
+	bool running = enter(n);
+
+	(void)events;
+	loop_drain(n->tx.timerfd);
+	if (expire(&n->tx) && running)
+		run_all(n, &n->tx, net_tx_run);
+	leave(n);
+}
+
+/* A queue of the back end has room. */
+static void unblock(struct net *n, unsigned queue)
+{
+	for (unsigned i = 0; i < net_pairs(n); i++) {
+		if (!n->pairs[i].tx_blocked || net_tx_queue(n, i) != queue)
+			continue;
+		virtio_count(&n->counters.tx_events);
+		n->pairs[i].tx_blocked = false;
+		net_tx_run(n, i);
+	}
+}
+
+static void on_backend(struct loop_src *src, uint32_t events)
+{
+	struct net_pair *p = container_of(src, struct net_pair, src);
+	struct net *n = p->net;
+	bool running = enter(n);
+
+	if (events & ~(uint32_t)EPOLLOUT) {
+		virtio_count(&n->counters.rx_events);
+		p->readable = true;
+		if (running)
+			net_rx_run(n, p->index);
+	}
+	if (running && (events & ~(uint32_t)EPOLLIN))
+		unblock(n, p->index);
+	leave(n);
+}
+
+static void on_link(void *owner, bool up)
+{
+	struct net *n = owner;
+	uint16_t status = up ? VIRTIO_NET_S_LINK_UP : 0;
+	bool within = n->locked;
+
+	if (!within)
+		virtio_lock(&n->v);
+	if (n->config.status != status) {
+		n->config.status = status;
+		virtio_count(&n->counters.link_changes);
+		virtio_config_changed(&n->v);
+	}
+	if (!within)
+		virtio_unlock(&n->v);
+}
+
+/* -- life ------------------------------------------------------------------------------------ */
+
+static void forget(struct net_dir *d)
+{
+	d->until_ns = d->armed_ns = 0;
+	loop_timer_set(d->timerfd, 0, 0);
+}
+
+/* Loop thread, the first kick after DRIVER_OK. */
+static void start(struct net *n)
+{
+	int r;
+
+	forget(&n->rx);
+	forget(&n->tx);
+	for (unsigned i = 0; i < n->netif->n_queues; i++) {
+		struct net_pair *p = &n->pairs[i];
+
+		p->tx_blocked = p->starving = p->hasty = p->crowded = false;
+		p->tx_paid = p->starving_ns = p->bytes = 0;
+		p->held = 0;
+		p->n_chains = p->n_iov = 0;
+	}
+	n->features = without_orphans(n->v.acked);
+	r = net_set_pairs(n, 1); /* 5.1.6.5.5: until the driver says otherwise */
+	if (r == 0)
+		r = net_set_offloads(n, n->v.acked);
+	if (r < 0) {
+		log_guest(LOG_ERROR, "%s: the %s refuses the driver's offloads or queues: %s",
+			n->v.name, n->netif->ops->name, strerror(-r));
+		virtio_fail(&n->v, "no back end for what was negotiated");
+		return;
+	}
+	n->started = true;
+	start_path(n);
+}
+
+static void kick(struct virtio_dev *v, unsigned q)
+{
+	struct net *n = net_of(v);
+
+	n->locked = true;
+	TRACE2(net_kick, v->name, q);
+	if (!n->started)
+		start(n);
+	if (!n->started)
+		; /* it has failed */
+	else if (q < 2 * net_pairs(n) && kernels(n, q))
+		; /* rung before the kernel got it */
+	else if (q < 2 * net_pairs(n) && q % 2 == 0)
+		net_rx_run(n, q / 2);
+	else if (q < 2 * net_pairs(n))
+		net_tx_run(n, q / 2);
+	else if (q == 2 * net_pairs(n) && net_has(n, VIRTIO_NET_F_CTRL_VQ))
+		net_ctrl_run(n, q);
+	n->locked = false;
+}
+
+static const void *config(struct virtio_dev *v, size_t *ret_len)
+{
+	*ret_len = CONFIG_BYTES;
+	return &net_of(v)->config;
+}
+
+/* A reset waits, or the device has failed. */
+static void cancel(struct virtio_dev *v)
+{
+	stop_path(net_of(v));
+}
+
+/* vCPU thread, the loop thread is not in here: nothing of ours is in flight then. */
+static void reset(struct virtio_dev *v)
+{
+	struct net *n = net_of(v);
+
+	n->started = false;
+	memcpy(n->config.mac, n->mac, sizeof(n->mac));
+}
+
+static void unwatch(struct net *n)
+{
+	for (unsigned i = 0; i < n->netif->n_queues; i++)
+		loop_del(n->loop, &n->pairs[i].src);
+	loop_del(n->loop, &n->rx.src);
+	loop_del(n->loop, &n->tx.src);
+}
+
+static void release(struct net *n)
+{
+	fd_close(n->rx.timerfd);
+	fd_close(n->tx.timerfd);
+	virtio_done(&n->v);
+	free(n);
+}
+
+static void destroy(struct virtio_dev *v)
+{
+	struct net *n = net_of(v);
+
+	net_vhost_destroy(n->path); /* before the taps that it uses */
+	unwatch(n);
+	netif_destroy(n->netif); /* it may still tell of its link */
+	release(n);
+}
+
+static const struct virtio_ops net_ops = {
+	.name = "net",
+	.id = VIRTIO_ID_NET,
+	.queue_max = LIMIT_QUEUE_SIZE,
+	.config = config,
+	.config_write = virtio_no_config_write,
+	.activate = virtio_no_activate,
+	.kick = kick,
+	.cancel = cancel,
+	.reset = reset,
+	.destroy = destroy,
+};
+
+static int open_dir(struct net *n, struct net_dir *d, const struct limiter_params *params,
+	struct volt_err *err)
+{
+	int r;
+
+	limiter_init(&d->limiter, params, loop_now_ns());
+	d->timerfd = loop_timer_open(err);
+	if (d->timerfd < 0)
+		return d->timerfd;
+	r = loop_add(n->loop, &d->src, d->timerfd, EPOLLIN);
+	return r < 0 ? volt_err_set(err, -r, "watch the timer: %m") : 0;
+}
+
+static int open_pairs(struct net *n, struct volt_err *err)
+{
+	for (unsigned i = 0; i < n->netif->n_queues; i++) {
+		struct net_pair *p = &n->pairs[i];
+		int fd = n->netif->fds[i];
+		int r = fd < 0 ? 0 : loop_add(n->loop, &p->src, fd, BACKEND_WATCH);
+
+		if (r < 0)
+			return volt_err_set(err, -r, "watch the %s: %m", n->netif->ops->name);
+	}
+	return 0;
+}
+
+static void fill_config(struct net *n, const struct net_params *p)
+{
+	n->config = (struct virtio_net_config){
+		.status = n->netif->link_up ? VIRTIO_NET_S_LINK_UP : 0,
+		.max_virtqueue_pairs = (uint16_t)n->netif->n_queues,
+		.mtu = p->mtu,
+	};
+	memcpy(n->mac, p->mac, sizeof(n->mac));
+	memcpy(n->config.mac, p->mac, sizeof(n->mac));
+}
+
+int net_create(const struct net_params *p, struct netif *netif, struct vhost_net *vhost,
+	struct loop *loop, struct virtio_dev **ret, struct volt_err *err)
+{
+	struct net *n = calloc(1, sizeof(*n) + netif->n_queues * sizeof(n->pairs[0]));
+	int r;
+
+	assert(netif->n_queues > 0 && netif->n_queues <= LIMIT_NET_PAIRS);
+	if (!n)
+		return volt_err_set(err, ENOMEM, "interface '%s': %m", p->id);
+	n->netif = netif;
+	n->loop = loop;
+	n->rx = (struct net_dir){ .src = { on_rx_timer, "net rx", -1 }, .timerfd = -1 };
+	n->tx = (struct net_dir){ .src = { on_tx_timer, "net tx", -1 }, .timerfd = -1 };
+	for (unsigned i = 0; i < netif->n_queues; i++) {
+		struct net_pair *pair = &n->pairs[i];
+
+		pair->src = (struct loop_src){ on_backend, "net back end", -1 };
+		pair->net = n;
+		pair->index = i;
+	}
+	fill_config(n, p);
+	virtio_init(&n->v, &net_ops, p->id, features_of(p, netif), 2 * netif->n_queues + 1);
+	if (vhost)
+		n->v.features = without_orphans(n->v.features & vhost_net_features(vhost));
+	r = open_dir(n, &n->rx, &p->rx, err);
+	if (r == 0)
+		r = open_dir(n, &n->tx, &p->tx, err);
+	if (r == 0)
+		r = open_pairs(n, err);
+	if (r == 0 && vhost)
+		r = net_vhost_create(
+			&n->v, netif, vhost, loop, &n->counters, &n->path, err);
+	if (r < 0) {
+		unwatch(n);
+		release(n);
+		return volt_err_wrap(err, "interface '%s'", p->id);
+	}
+	netif->events = (struct netif_events){ on_link, n };
+	*ret = &n->v;
+	return 0;
+}
+
+const struct net_counters *net_counters(const struct virtio_dev *v)
+{
+	return &container_of(v, struct net, v)->counters;
+}
