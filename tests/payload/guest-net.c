@@ -3,7 +3,8 @@
  * virtio-net as a correct driver sees it. Each of `rounds` runs begins with a reset and another set
  * of features (a reset clears the negotiation and the queues and nothing else: what was reset works
  * on), looks up its neighbour by ARP, pings it, and then answers ARP and `pings` pings of its
- * neighbour. With `flap` the link then goes down and comes back; with `link` only its state is told.
+ * neighbour. With `flap` the link then goes down and comes back; with `link` only its state is
+ * told.
  *
  * Our address is 10.7.0.2, the neighbour's 10.7.0.1.
  */
@@ -93,8 +94,8 @@ static char turn(const char *wanted)
 		return '-';
 	CHECK(memcmp(f, n.mac, 6) == 0, "a frame to another station");
 	ip_len = net_get16(f + IP + 2);
-	CHECK(ip_len >= 28 && ip_len <= len - ETH, "an IP packet of %u bytes in a frame of %u", ip_len,
-		len);
+	CHECK(ip_len >= 28 && ip_len <= len - ETH, "an IP packet of %u bytes in a frame of %u",
+		ip_len, len);
 	CHECK(sum(f + IP, 20) == 0 && sum(f + ICMP, ip_len - 20) == 0, "a checksum is wrong");
 	if (f[ICMP] == 0)
 		return 'p';
