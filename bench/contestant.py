@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who takes part: the command line of each monitor as a template, and how one is filled in.
 
-Placeholders: {kernel} {initrd} {disk} {scratch} {script} {cmdline} {mem} {cpus} {io} {start_us}.
+Placeholders: {kernel} {initrd} {disk} {scratch} {script} {cmdline} {mem} {cpus} {io} {start_us}, and
+in network tests {tap} {mac} {vhost} {vsock} {cid}.
 A part in [brackets] is left out of a run in which one of its placeholders has no value: boots have
 no {scratch} and no {script}, and {initrd} has a value only with a kernel that needs one.
 """
@@ -11,11 +12,12 @@ import string
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")
 PLACEHOLDERS = ("kernel", "initrd", "disk", "scratch", "script", "cmdline", "mem", "cpus", "io",
-                "start_us")
+                "start_us", "tap", "mac", "vhost", "vsock", "cid")
 
 VOLT = ("{volt} --id bench --level warn --timeline --start-time-us {start_us} --kernel {kernel} "
         "[--initrd {initrd}] --cpus {cpus} --mem {mem} --disk {disk},root,ro,io={io} "
-        "[--disk {scratch},io={io}] [--disk {script},ro] --cmdline {cmdline}")
+        "[--disk {scratch},io={io}] [--disk {script},ro] "
+        "[--net tap={tap},mac={mac},vhost={vhost}] [--vsock {vsock},cid={cid}] --cmdline {cmdline}")
 
 # The smallest and fastest machine that QEMU has. Without ACPI the kernel is spared its interpreter
 # and finds the devices by virtio_mmio.device=; a stock kernel needs ACPI to find them.
@@ -28,7 +30,9 @@ QEMU = ("qemu-system-x86_64 -M microvm,acpi={acpi},pit=off,pic=off,rtc=off,auto-
         "[-drive if=none,id=scratch,format=raw,aio={io},file={scratch} "
         "-device virtio-blk-device,drive=scratch] "
         "[-drive if=none,id=script,format=raw,readonly=on,file={script} "
-        "-device virtio-blk-device,drive=script]")
+        "-device virtio-blk-device,drive=script] "
+        "[-netdev tap,id=net,ifname={tap},script=no,downscript=no,vhost={vhost} "
+        "-device virtio-net-device,netdev=net,mac={mac}] [-device vhost-vsock-device,guest-cid={cid}]")
 
 
 class TemplateError(ValueError):

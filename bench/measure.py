@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures all contestants in turn: boots, memory, and disk I/O. Runs where KVM guests run.
+"""Measures all contestants in turn: boots, memory, disk I/O, network. Runs where KVM guests run.
 
     bench/measure.py SETUP.json RAW.jsonl
 
@@ -16,6 +16,7 @@ import select
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +26,8 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import contestant as contestants  # noqa: E402
 import fiojob  # noqa: E402
+import netbench  # noqa: E402
+import netjob  # noqa: E402
 import procfs  # noqa: E402
 from tracing import FirstEntry  # noqa: E402
 
@@ -144,7 +147,7 @@ class Bench:
 
     def prepare(self):
         """Puts all that a contestant reads into memory: the first must not pay for the others."""
-        for key in ("kernel", "initrd", "disk"):
+        for key in ("kernel", "initrd", "disk", "net_disk"):
             if self.setup.get(key):
                 path = os.path.join(self.work, key)
                 copy_sparse(self.setup[key], path)
@@ -252,12 +255,53 @@ class Bench:
             for who, io in everyone[at:] + everyone[:at]:
                 self.fio_once(who, io, i + 1)
 
+    def net_once(self, who, path, number):
+        net = self.setup["net"]
+        values = self.boot_values(who)
+        values.update(disk=values["net_disk"], script=os.path.join(self.work, "net-script"),
+                      mem=str(net["mem"]), tap=netjob.TAP, mac=netjob.MAC, cid=str(netjob.CID),
+                      vhost="on" if path == "vhost" else "off",
+                      vsock=os.path.join(self.work, "vsock"))
+        # An empty disk, so that the script is the third one as in the disk tests.
+        values["scratch"] = os.path.join(self.work, "net-scratch")
+        values["cmdline"] += " volt.script=/dev/vdc"
+        with Monitor(self.setup, who, values) as m:
+            m.wait_for(netjob.READY, self.setup["boot_timeout"])
+            guest = netbench.Guest(m, net, values)
+            for job in netbench.jobs(path):
+                try:
+                    result = guest.run(job)
+                except (ValueError, subprocess.TimeoutExpired) as e:
+                    raise Failed(f"{who['name']} {path} {job}: {e}\n{m.story()}") from e
+                self.write("net", contestant=who["name"], path=path, number=number, job=job,
+                           **result)
+                rate = (f"{result['p50_ns'] / 1000:.0f} us" if job == "rr" else
+                        f"{result['amount'] / result['seconds']:.0f} a second")
+                say(f"net {number} {who['name']} {path} {job}: {rate}")
+
+    def net(self):
+        net = self.setup["net"]
+        if not net["repeats"]:
+            return
+        why = netbench.prepare(net, self.work)
+        if why:
+            say(f"network tests: left out, {why}")
+            self.write("net-skipped", reason=why)
+            return
+        everyone = [(who, path) for path in netbench.PATHS for who in self.setup["contestants"]
+                    if "{tap}" in who["template"]]
+        for i in range(net["repeats"]):
+            at = i % len(everyone)
+            for who, path in everyone[at:] + everyone[:at]:
+                self.net_once(who, path, i + 1)
+
     def run(self):
         try:
             self.prepare()
             self.boots()
             self.many()
             self.fio()
+            self.net()  # last: it leaves the machine's network behind
         finally:
             self.trace.done()
             shutil.rmtree(self.work, ignore_errors=True)

@@ -33,6 +33,17 @@ def threads_ns(pid):
     return found
 
 
+def vhost_ns(pid):
+    """CPU time of the kernel threads that serve a process's vhost devices. (Since Linux 6.4 they are
+    threads of the process itself.)"""
+    spent = 0
+    for other in os.listdir("/proc"):
+        if other.isdigit() and read(f"/proc/{other}/comm") == f"vhost-{pid}":
+            words = read(f"/proc/{other}/schedstat").split()
+            spent += int(words[0]) if words else 0
+    return spent
+
+
 def settle(pid, limit=20.0, step=0.5):
     """Waits until the guest is idle: less than 3 % of one CPU for a step."""
     end = time.monotonic() + limit

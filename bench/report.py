@@ -13,6 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import fiojob  # noqa: E402
+import netreport  # noqa: E402
 import plots  # noqa: E402
 from stats import Raw, median, percentile, ratio  # noqa: E402
 
@@ -71,6 +72,7 @@ def goals(raw):
         rows.append(["memory beside the guest's, PSS, MiB", f"{mib:.2f}", f"<= {MEMORY_MIB}",
                      verdict(mib <= MEMORY_MIB)])
     rows += [row for row in (disk_goal(raw, job) for job in fiojob.JOBS) if row]
+    rows += netreport.goals(raw, with_interval, verdict)
     size = raw.one("size", contestant="volt")
     if size:
         kib = size["stripped_bytes"] / 1024
@@ -153,6 +155,14 @@ def disk(raw):
                   "monitor's CPU, with the guest"], rows)
 
 
+def network(raw):
+    if not raw.of("net"):
+        skipped = raw.one("net-skipped")
+        return f"Not measured in this run{': ' + skipped['reason'] if skipped else ''}."
+    return table(["network test", "runs", "unit", "p50", "min", "max",
+                  "CPU, with the guest; or p99"], netreport.rows(raw, title))
+
+
 def sizes(raw):
     rows = [[title(s["contestant"]), f"{s['bytes'] / 1024:.0f}",
              f"{s['stripped_bytes'] / 1024:.0f}", s["libraries"],
@@ -185,12 +195,13 @@ def head(raw):
     meta, s = raw.one("meta"), raw.setup
     where = ("on the machine's own KVM" if s["rung"] == "native" else
              "in the lab, an emulated host: **only ratios mean something there**, not milliseconds")
-    loads = [x["load"] for kind in ("boot", "fio") for x in raw.of(kind)] or [meta["load"]]
+    loads = [x["load"] for kind in ("boot", "fio", "net") for x in raw.of(kind)] or [meta["load"]]
     return f"""Measured {where}.
 
 - Guest: kernel {s['kernel_name']}, root disk `fio.ext4`, {s['cpus']} vCPU, {s['mem']} MiB; \
 disk tests with {s['fio']['mem']} MiB, {s['fio']['seconds']} s each on a disk of \
 {s['fio']['size_mib']} MiB in tmpfs.
+- Network tests: {s['net']['mem']} MiB, root disk `net.ext4`, {s['net']['seconds']} s each.
 - {s['versions']['volt-vmm']} ({s['versions']['commit']}); {s['versions']['qemu']}.
 - Host kernel {meta['kernel']}, {meta['cpus']} CPUs ({meta['cpu']}); load average \
 {min(loads):.1f} to {max(loads):.1f}.
@@ -213,7 +224,7 @@ def write(raw_path, out):
     tables = "\n\n".join(f"## {t}\n\n{body}" for t, body in (
         ("Goals", goals(raw)), ("Boot", boots(raw)),
         ("Memory", memory(raw) + "\n\n" + mappings(raw)),
-        ("Disk", disk(raw)), ("Size", sizes(raw)),
+        ("Disk", disk(raw)), ("Network", network(raw)), ("Size", sizes(raw)),
         ("From exec to KVM_RUN, on the machine itself", payload(raw))))
     with open(os.path.join(out, "table.md"), "w", encoding="utf-8") as f:
         f.write(tables + "\n")
