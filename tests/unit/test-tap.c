@@ -317,7 +317,7 @@ static void test_many_buffers(void **state)
 {
 	struct tapenv *f = *state;
 	struct iovec iov[LIMIT_QUEUE_SIZE + 1];
-	uint8_t frame[900], in[12 + 900];
+	uint8_t frame[900], in[2048];
 	int wire;
 
 	open_tap(f, "t0", 1);
