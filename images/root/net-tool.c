@@ -71,7 +71,7 @@ static uint64_t number(const char *text)
 	return v;
 }
 
-/* ---- addresses: HOST:PORT, vsock:CID:PORT, unix:PATH, unix:PATH:PORT (Firecracker's vsock) ---- */
+/* ---- addresses: HOST:PORT, vsock:CID:PORT, unix:PATH, unix:PATH:PORT (Firecracker's) ---- */
 
 union address {
 	struct sockaddr any;

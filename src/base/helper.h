@@ -32,8 +32,8 @@ int helper_start(char *const argv[], struct helper *ret, int fds[HELPER_FDS], un
 	struct volt_err *err);
 
 /*
- * Closes the socket and gives the helper a second to undo its work and end. Nothing for HELPER_NONE.
- * Also under the loop thread's filter.
+ * Closes the socket and gives the helper a second to undo its work and end. Nothing for
+ * HELPER_NONE. Also under the loop thread's filter.
  */
 void helper_done(struct helper *h);
 

@@ -74,6 +74,7 @@ static const struct member net_members[] = {
 	MEMBER(struct net_counters, rx_dropped_too_long),
 	MEMBER(struct net_counters, rx_dropped_malformed),
 	MEMBER(struct net_counters, rx_dropped_link_down),
+	MEMBER(struct net_counters, rx_dropped_reset),
 	MEMBER(struct net_counters, tx_dropped_malformed),
 	MEMBER(struct net_counters, tx_dropped_offload),
 	MEMBER(struct net_counters, tx_dropped_backend),

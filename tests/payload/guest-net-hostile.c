@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A network driver that lies: headers, chains, buffers and control commands. After each lie the disk
- * works on, and after a reset at the latest the network does. The host sees what arrives: frames of
+ * A network driver that lies: headers, chains, buffers and control commands. After each lie the
+ * disk works on, and after a reset at the latest the network does. The host sees what arrives: frames of
  * type 0x88b5 with "GOOD" in them, none with "EVIL"; and it compares the device's counters with
  * the lines "count NAME N".
  */
@@ -268,7 +268,8 @@ static void transmit(unsigned i)
 		blk_must_work(&disk, lies[i].name);
 		return;
 	}
-	CHECK(virtq_wait(&tx, NULL, &got) && got == 0, "%s: the chain did not come back", lies[i].name);
+	CHECK(virtq_wait(&tx, NULL, &got) && got == 0, "%s: the chain did not come back",
+		lies[i].name);
 	CHECK(!(vdev_status(&n.dev) & STATUS_NEEDS_RESET), "%s: needs a reset", lies[i].name);
 	malformed += lies[i].verdict == MALFORMED;
 	offload += lies[i].verdict == OFFLOAD;

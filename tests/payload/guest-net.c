@@ -93,8 +93,8 @@ static char turn(const char *wanted)
 		return '-';
 	CHECK(memcmp(f, n.mac, 6) == 0, "a frame to another station");
 	ip_len = net_get16(f + IP + 2);
-	CHECK(ip_len >= 28 && ip_len <= len - ETH, "an IP packet of %u bytes in a frame of %u", ip_len,
-		len);
+	CHECK(ip_len >= 28 && ip_len <= len - ETH, "an IP packet of %u bytes in a frame of %u",
+		ip_len, len);
 	CHECK(sum(f + IP, 20) == 0 && sum(f + ICMP, ip_len - 20) == 0, "a checksum is wrong");
 	if (f[ICMP] == 0)
 		return 'p';

@@ -94,7 +94,8 @@ static struct packet next(const char *when, uint8_t **ret_data)
 		CHECK(virtq_wait(&rx, &head, &len), "%s: no answer", when);
 		last = (uint8_t *)rx.desc[head].addr;
 		memcpy(&p, last, sizeof(p));
-		CHECK(len == sizeof(p) + p.len, "%s: %u bytes for a packet of %u", when, len, p.len);
+		CHECK(len == sizeof(p) + p.len, "%s: %u bytes for a packet of %u", when, len,
+			p.len);
 		CHECK(p.src_cid == HOST && p.dst_cid == cid, "%s: from %lx to %lx", when, p.src_cid,
 			p.dst_cid);
 	} while (p.dst_port != port);
@@ -190,7 +191,8 @@ static void forge(uint64_t src, uint64_t dst, enum op op)
 
 static void forgeries(void)
 {
-	static const uint64_t others[] = { 0, 1, 2, 4, 0xffffffff, UINT64_C(0x100000003), UINT64_MAX };
+	static const uint64_t others[] = { 0, 1, 2, 4, 0xffffffff, UINT64_C(0x100000003),
+		UINT64_MAX };
 	uint64_t own = cid;
 
 	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
@@ -203,8 +205,8 @@ static void forgeries(void)
 }
 
 /* A request that is wrong in one way. answered: a RST must come, as to any stranger. */
-static void wrong(const char *what, void (*spoil)(struct packet *p), uint32_t header, uint32_t bytes,
-	bool answered)
+static void wrong(const char *what, void (*spoil)(struct packet *p), uint32_t header,
+	uint32_t bytes, bool answered)
 {
 	struct packet p;
 
@@ -282,7 +284,7 @@ static void too_much(void)
 	uint32_t credit = p.buf_alloc, sent = 0;
 
 	CHECK(credit > 0 && credit <= 1 << 20, "a credit of %u", credit);
-	/* The socket of the host takes some before its reader stalls; then what we may is enough. */
+	/* The host's socket takes some before its reader stalls; then what we may is enough. */
 	for (unsigned i = 0; i < 200; i++) {
 		p = packet(OP_RW, STALLED, 32768);
 		send(&p, sizeof(p), 32768);
@@ -404,7 +406,7 @@ int main(void)
 	broken("buffer outside RAM", &rx, NOWHERE, sizeof(in[0]), true);
 	broken("buffer read-only", &rx, 0, sizeof(struct packet), false);
 	broken("buffer of 10 bytes", &rx, 0, 10, true);
-	console_print("count tx_forged %u\ncount tx_malformed %u\ncount tx_over_credit %u\n", forged,
-		malformed, over_credit);
+	console_print("count tx_forged %u\ncount tx_malformed %u\ncount tx_over_credit %u\n",
+		forged, malformed, over_credit);
 	return 0;
 }

@@ -52,7 +52,8 @@ void net_send(struct net *n, const void *frame, uint32_t len)
 	virtq_publish(n->tx, want);
 	virtq_kick(n->tx);
 	CHECK(virtq_wait(n->tx, &head, &got), "a frame of %u bytes was not taken", len);
-	CHECK(head == want && got == 0, "used entry %u with %u bytes, not %u with 0", head, got, want);
+	CHECK(head == want && got == 0, "used entry %u with %u bytes, not %u with 0", head, got,
+		want);
 }
 
 uint32_t net_recv(struct net *n, uint8_t **ret_frame)
