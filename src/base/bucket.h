@@ -40,7 +40,7 @@ struct bucket {
 
 struct limiter {
 	struct bucket bandwidth, ops;
-	uint64_t promised_ns; /* the moment that a refusal named, or as far as that is made up for */
+	uint64_t promised_ns; /* the moment that a refusal named, or how far it is made up for */
 	uint64_t promise_ends_ns; /* then it is too late for that */
 };
 
