@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A network driver that lies: headers, chains, buffers and control commands. After each lie the
- * disk works on, and after a reset at the latest the network does. The host sees what arrives: frames of
- * type 0x88b5 with "GOOD" in them, none with "EVIL"; and it compares the device's counters with
- * the lines "count NAME N".
+ * disk works on, and after a reset at the latest the network does. The host sees what arrives:
+ * frames of type 0x88b5 with "GOOD" in them, none with "EVIL"; and it compares the device's
+ * counters with the lines "count NAME N".
  */
 #include "vnet.h"
 
