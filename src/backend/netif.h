@@ -25,8 +25,8 @@
 #define NETIF_HEADER_BYTES 12
 #define NETIF_FRAME_MAX    65550 /* behind the header: a 64 KiB IP packet in an Ethernet frame */
 
-/* Entries of iov in a call of send and recv; IOV_MAX less what a back end may add. */
-#define NETIF_IOV_MAX 1016
+/* Entries of iov in a call of send and recv. */
+#define NETIF_IOV_MAX LIMIT_QUEUE_SIZE
 
 /* What a receiver of frames accepts: the values of TUN_F_* (linux/if_tun.h; ours are complete). */
 #define NETIF_CSUM 0x01u

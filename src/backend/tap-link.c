@@ -81,6 +81,12 @@ static int next(int nlfd, union message *m)
 	return (int)n;
 }
 
+/* Of a message of the type NLMSG_ERROR: 0 or -errno. */
+static int get_error(const union message *m)
+{
+	return ((const struct nlmsgerr *)(const void *)(m->bytes + NLMSG_HDRLEN))->error;
+}
+
 static const struct ifinfomsg *get_info(const union message *m)
 {
 	return (const struct ifinfomsg *)(const void *)(m->bytes + NLMSG_HDRLEN);
@@ -102,9 +108,15 @@ static const struct rtattr *find(const struct rtattr *a, size_t bytes, int type)
 	return NULL;
 }
 
+/* RTA_DATA() would take the const away. */
+static const void *get_payload(const struct rtattr *a)
+{
+	return (const char *)a + RTA_LENGTH(0);
+}
+
 static const struct rtattr *find_in(const struct rtattr *nest, int type)
 {
-	return nest ? find(RTA_DATA(nest), RTA_PAYLOAD(nest), type) : NULL;
+	return nest ? find(get_payload(nest), RTA_PAYLOAD(nest), type) : NULL;
 }
 
 /* An unsigned number of 1 or 4 bytes; -1: it is absent. */
@@ -113,10 +125,10 @@ static int64_t get_number(const struct rtattr *a)
 	uint32_t v;
 
 	if (a && RTA_PAYLOAD(a) == 1)
-		return *(const uint8_t *)RTA_DATA(a);
+		return *(const uint8_t *)get_payload(a);
 	if (!a || RTA_PAYLOAD(a) < sizeof(v))
 		return -1;
-	memcpy(&v, RTA_DATA(a), sizeof(v));
+	memcpy(&v, get_payload(a), sizeof(v));
 	return v;
 }
 
@@ -131,7 +143,7 @@ static void read_facts(const union message *m, size_t bytes, struct tap_facts *r
 
 	*ret = (struct tap_facts){ .ifindex = ifi->ifi_index, .flags = ifi->ifi_flags };
 	if (kind)
-		memcpy(ret->kind, RTA_DATA(kind), MIN(RTA_PAYLOAD(kind), sizeof(ret->kind) - 1));
+		memcpy(ret->kind, get_payload(kind), MIN(RTA_PAYLOAD(kind), sizeof(ret->kind) - 1));
 	ret->owner = strcmp(ret->kind, "tun") == 0 ? get_number(find_in(data, IFLA_TUN_OWNER)) : -1;
 	if (strcmp(ret->kind, "tun") == 0 && data) {
 		ret->has_type = true;
@@ -143,21 +155,27 @@ static void read_facts(const union message *m, size_t bytes, struct tap_facts *r
 int tap_link_query(int nlfd, const char *name, int ifindex, struct tap_facts *ret)
 {
 	union message m;
-	int r = ask(nlfd, name, name ? 0 : ifindex);
+	bool lost = true; /* nothing was asked yet */
+	int r = 0;
 
 	while (r >= 0) {
 		struct pollfd p = { .fd = nlfd, .events = POLLIN };
 
 		r = next(nlfd, &m);
-		if (r == -EAGAIN)
-			r = poll(&p, 1, ANSWER_MS) == 1 ? 0 : -ETIMEDOUT;
-		else if (r == -ENOBUFS) /* news were lost; the answer was perhaps among them */
+		if (r == -ENOBUFS) { /* among the news that were lost may be the answer */
+			lost = true;
+			r = 0;
+		} else if (r == -EAGAIN && lost) {
+			lost = false;
 			r = ask(nlfd, name, name ? 0 : ifindex);
-		else if (r > 0 && m.head.nlmsg_seq == SEQ && m.head.nlmsg_type == RTM_NEWLINK) {
+		} else if (r == -EAGAIN) {
+			r = poll(&p, 1, ANSWER_MS) == 1 ? 0 : -ETIMEDOUT;
+		} else if (r > 0 && m.head.nlmsg_seq == SEQ) {
+			if (m.head.nlmsg_type == NLMSG_ERROR)
+				return get_error(&m);
 			read_facts(&m, MIN((size_t)r, m.head.nlmsg_len), ret);
 			return 0;
-		} else if (r > 0 && m.head.nlmsg_seq == SEQ && m.head.nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(&m.head))->error;
+		}
 	}
 	return r;
 }
@@ -234,7 +252,7 @@ static void hear(struct tap_link *l, const union message *m)
 	bool ours = ifi->ifi_family == AF_UNSPEC && ifi->ifi_index == l->ifindex;
 
 	if (m->head.nlmsg_type == NLMSG_ERROR) {
-		if (((const struct nlmsgerr *)NLMSG_DATA(&m->head))->error == -ENODEV)
+		if (get_error(m) == -ENODEV)
 			lose(l);
 	} else if (m->head.nlmsg_type == RTM_NEWLINK && ours) {
 		set_state(l, judge(ifi->ifi_flags));
@@ -251,12 +269,19 @@ static void on_news(struct loop_src *src, uint32_t events UNUSED)
 	for (unsigned i = 0; i < BATCH; i++) {
 		int r = next(l->fd, &m);
 
-		if (r == -EAGAIN)
-			return;
 		if (r > 0)
 			hear(l, &m);
-		if (r == -ENOBUFS) /* some news were lost: ask how it is now */
+		if (r == -ENOBUFS) {
+			l->lost = true;
+			continue;
+		}
+		if (r == -EAGAIN) {
+			if (!l->lost)
+				return;
+			/* How is it now? Not before: a full socket would lose the answer too. */
+			l->lost = false;
 			r = ask(l->fd, NULL, l->ifindex);
+		}
 		if (r < 0) {
 			log_warn("link %s cannot be watched any more: %s", l->name, strerror(-r));
 			loop_del(l->loop, &l->src);

@@ -33,6 +33,7 @@ struct tap_link {
 	int tapfd; /* borrowed */
 	int ifindex;
 	enum tap_link_state state;
+	bool lost; /* some news were */
 	char name[LIMIT_IFNAME];   /* of the link */
 	char parent[LIMIT_IFNAME]; /* of a macvtap; "": none */
 	struct loop *loop;

@@ -7,6 +7,7 @@
 #include "tap.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <string.h>
@@ -176,6 +177,27 @@ static int check_header(int fd, const char *name, struct volt_err *err)
 	return 0;
 }
 
+/*
+ * TUNGETIFF gives a tap's queue without a socket filter the flag IFF_NOFILTER, which has the value
+ * of IFF_NO_PI: look again while there is a filter, one that lets everything pass. A macvtap has no
+ * filters, and its flag is true.
+ */
+static bool has_no_pi(int fd)
+{
+	struct sock_filter pass = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	struct sock_fprog prog = { .len = 1, .filter = &pass };
+	struct ifreq ifr = { 0 };
+	bool ret;
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_NO_PI))
+		return false;
+	if (ioctl(fd, TUNATTACHFILTER, &prog) < 0)
+		return true;
+	ret = ioctl(fd, TUNGETIFF, &ifr) == 0 && (ifr.ifr_flags & IFF_NO_PI);
+	ioctl(fd, TUNDETACHFILTER, &prog);
+	return ret;
+}
+
 int tap_check(int fd, char ret_name[LIMIT_IFNAME], struct volt_err *err)
 {
 	static const char how[] = "open it with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR";
@@ -192,6 +214,8 @@ int tap_check(int fd, char ret_name[LIMIT_IFNAME], struct volt_err *err)
 		return volt_err_set(err, errno, "descriptor %d is not of a tap: %m", fd);
 	}
 	flags = (unsigned short)ifr.ifr_flags;
+	if (!has_no_pi(fd))
+		flags &= ~(unsigned)IFF_NO_PI;
 	memcpy(ret_name, ifr.ifr_name, LIMIT_IFNAME - 1);
 	ret_name[LIMIT_IFNAME - 1] = '\0';
 	log_debug("tap %s: flags %#x:%s%s%s%s%s", ret_name, flags,
@@ -222,7 +246,7 @@ int tap_create(const struct tap_parts *parts, struct loop *loop, struct netif **
 
 	if (!t)
 		return volt_err_set(err, ENOMEM, "tap '%s': %m", parts->name);
-	t->helper.fd = -1;
+	t->helper = HELPER_NONE;
 	t->n_active = parts->n_fds;
 	t->link.fd = -1;
 	t->link.changed = on_link;

@@ -161,10 +161,26 @@ static void parent_of(const char *path, char buf[LIMIT_PATH])
 		snprintf(buf, LIMIT_PATH, "%.*s", (int)MAX(slash - path, 1), path);
 }
 
+/* The folder of path: there, and `what` can be made in it. */
+static void check_parent(const char *where, const char *path, const char *what,
+	struct vmcfg_errors *errors)
+{
+	char parent[LIMIT_PATH];
+	struct stat st;
+
+	parent_of(path, parent);
+	if (stat(parent, &st) < 0)
+		vmcfg_error(errors, where, "the directory %s cannot be found: %m; make it first",
+			parent);
+	else if (!S_ISDIR(st.st_mode))
+		vmcfg_error(errors, where, "%s is not a directory", parent);
+	else if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
+		vmcfg_error(errors, where, "no %s can be made in %s: %m", what, parent);
+}
+
 /* A file that will be written, and created if it is not there. */
 static void check_output(const char *where, const char *path, struct vmcfg_errors *errors)
 {
-	char parent[LIMIT_PATH];
 	struct stat st;
 
 	if (!path)
@@ -181,14 +197,39 @@ static void check_output(const char *where, const char *path, struct vmcfg_error
 		vmcfg_error(errors, where, "%s cannot be written: %m", path);
 		return;
 	}
-	parent_of(path, parent);
-	if (stat(parent, &st) < 0)
-		vmcfg_error(errors, where, "the directory %s cannot be found: %m; make it first",
-			parent);
-	else if (!S_ISDIR(st.st_mode))
-		vmcfg_error(errors, where, "%s is not a directory", parent);
-	else if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
-		vmcfg_error(errors, where, "no file can be made in %s: %m", parent);
+	check_parent(where, path, "file", errors);
+}
+
+/* The socket is bound when the VM is built: a stale one is replaced then. */
+static void check_vsock(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	const char *path = cfg->vsock_path;
+	struct stat st;
+
+	if (!path)
+		return;
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		vmcfg_error(errors, "vsock", "%s is %s, and is not overwritten; give another path",
+			path, S_ISLNK(st.st_mode) ? "a symbolic link" : kind_of(&st));
+	else
+		check_parent("vsock", path, "socket", errors);
+}
+
+/* Descriptors that we were given; nothing else is open above 2 now. */
+static void check_nets(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	char where[LIMIT_NET_ID + 32];
+
+	for (size_t i = 0; i < cfg->n_nets; i++) {
+		const struct net_config *net = &cfg->nets[i];
+
+		if (!net->id || net->fd < 0 || fcntl(net->fd, F_GETFD) >= 0)
+			continue;
+		snprintf(where, sizeof(where), "interface '%.64s'.fd", net->id);
+		vmcfg_error(errors, where,
+			"%d is not open; whoever starts volt-vmm has to leave it open for it",
+			net->fd);
+	}
 }
 
 void vmcfg_check_files(const struct vm_config *cfg, struct vmcfg_errors *errors)
@@ -199,4 +240,6 @@ void vmcfg_check_files(const struct vm_config *cfg, struct vmcfg_errors *errors)
 	check_output("console", cfg->console_path, errors);
 	check_output("log", cfg->log.path, errors);
 	check_output("metrics", cfg->metrics_path, errors);
+	check_vsock(cfg, errors);
+	check_nets(cfg, errors);
 }

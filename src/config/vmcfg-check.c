@@ -6,6 +6,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "vmcfg-list.h"
+#include "vmcfg-net.h"
 #include "vmcfg-row.h"
 
 static bool made_of(const char *id, const char *others)
@@ -55,38 +57,60 @@ static void check_cmdline(const struct vm_config *cfg, struct vmcfg_errors *erro
 	}
 }
 
-static void check_disk(const struct vm_config *cfg, size_t index, struct vmcfg_errors *errors)
+static bool same_id(const struct vmcfg_section *s, const struct vm_config *cfg, size_t i, size_t j)
 {
-	const struct disk_config *d = &cfg->disks[index];
+	const char *a = vmcfg_list_id(s, cfg, i), *b = vmcfg_list_id(s, cfg, j);
+
+	return a && b && strcmp(a, b) == 0;
+}
+
+static void check_item(const struct vmcfg_section *s, const struct vm_config *cfg, size_t index,
+	struct vmcfg_errors *errors)
+{
+	const char *what = s->list->what, *id = vmcfg_list_id(s, cfg, index);
 	char where[LIMIT_DISK_ID + 16];
 
-	if (!d->id) {
-		vmcfg_error(errors, "disk", "number %zu has no id", index);
+	if (!id) {
+		vmcfg_error(errors, what, "number %zu has no id", index);
 		return;
 	}
-	snprintf(where, sizeof(where), "disk '%.64s'", d->id);
-	check_rows(vmcfg_doc_section("drives"), d, where, errors);
-	if (!d->path && !cfg->partial)
-		vmcfg_error(errors, where, "has no path");
-	if (!made_of(d->id, "-_"))
+	snprintf(where, sizeof(where), "%s '%.64s'", what, id);
+	check_rows(s, vmcfg_list_item(s, cfg, index), where, errors);
+	if (!made_of(id, "-_"))
 		vmcfg_error(errors, where,
 			"the id may have only letters, digits, hyphens and underscores");
 	for (size_t i = 0; i < index; i++) {
-		if (!cfg->disks[i].id || strcmp(cfg->disks[i].id, d->id) != 0)
+		if (!same_id(s, cfg, i, index))
 			continue;
-		vmcfg_error(errors, where, "two disks have this id; each needs its own");
+		vmcfg_error(errors, where, "two %ss have this id; each needs its own", what);
 		break;
+	}
+}
+
+static void check_lists(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	for (size_t i = 0; i < vmcfg_doc_n_sections; i++) {
+		const struct vmcfg_section *s = &vmcfg_doc_sections[i];
+
+		if (s->kind != VMCFG_LIST)
+			continue;
+		for (size_t j = 0; j < vmcfg_list_count(s, cfg); j++)
+			check_item(s, cfg, j, errors);
 	}
 }
 
 static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors)
 {
 	const struct disk_config *root = NULL;
+	char where[LIMIT_DISK_ID + 16];
 
 	for (size_t i = 0; i < cfg->n_disks; i++) {
 		const struct disk_config *d = &cfg->disks[i];
 
-		check_disk(cfg, i, errors);
+		if (!d->path && d->id && !cfg->partial) {
+			snprintf(where, sizeof(where), "disk '%.64s'", d->id);
+			vmcfg_error(errors, where, "has no path");
+		}
 		if (d->root && root && d->id && root->id)
 			vmcfg_error(errors, "disks",
 				"both '%s' and '%s' are the root disk; there can be one",
@@ -94,6 +118,18 @@ static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors
 		else if (d->root)
 			root = d;
 	}
+}
+
+static void check_devices(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	size_t n = cfg->n_disks + cfg->n_nets + !!cfg->vsock_path + cfg->entropy;
+
+	if (n > LIMIT_VIRTIO)
+		vmcfg_error(errors, "devices",
+			"%zu virtio devices are too many (disks %zu, interfaces %zu, vsock %d, "
+			"entropy %d); there is room for %d",
+			n, cfg->n_disks, cfg->n_nets, !!cfg->vsock_path, cfg->entropy,
+			LIMIT_VIRTIO);
 }
 
 static void check_console(const struct vm_config *cfg, struct vmcfg_errors *errors)
@@ -110,12 +146,16 @@ void vmcfg_check_values(const struct vm_config *cfg, struct vmcfg_errors *errors
 	for (size_t i = 0; i < vmcfg_doc_n_sections; i++) {
 		const struct vmcfg_section *s = &vmcfg_doc_sections[i];
 
-		if (s->kind == VMCFG_OBJECT || s->kind == VMCFG_LAUNCH)
+		if (vmcfg_doc_over_vm(s) &&
+			(s->kind != VMCFG_OPTIONAL || vmcfg_row_present(s, cfg)))
 			check_rows(s, cfg, s->name, errors);
 	}
 	check_machine(cfg, errors);
 	check_cmdline(cfg, errors);
+	check_lists(cfg, errors);
 	check_disks(cfg, errors);
+	vmcfg_net_check(cfg, errors);
+	check_devices(cfg, errors);
 	check_console(cfg, errors);
 }
 

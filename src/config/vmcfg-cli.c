@@ -13,18 +13,22 @@
 
 #include "cleanup.h"
 #include "vmcfg-disk.h"
+#include "vmcfg-net.h"
 #include "vmcfg-option.h"
 #include "vmcfg-row.h"
 
 #define FIRST_CODE 256	     /* getopt's val of the first option; above every character */
-#define DISK_FLAGS_MAX 256   /* more than fit, so that LIMIT_DISKS is what is reported */
+#define REPEATED_MAX   256   /* more than fit, so that the limit of a list is what is reported */
 
 struct cli {
 	struct vmcfg_errors *errors;
 	bool seen[VMCFG_N_OPTIONS];
 	const char *value[VMCFG_N_OPTIONS]; /* NULL where one is missing (reported) */
-	const char *disks[DISK_FLAGS_MAX];
-	size_t n_disks;
+	struct {
+		enum vmcfg_does does;
+		const char *value;
+	} repeated[REPEATED_MAX]; /* in their order */
+	size_t n_repeated;
 	enum vmcfg_action action;
 };
 
@@ -40,9 +44,11 @@ static void collect(struct cli *c, size_t index, const char *value)
 	const struct vmcfg_option *o = &vmcfg_option_table[index];
 	char path[64];
 
-	if (o->does == VMCFG_DISK) {
-		if (c->n_disks < DISK_FLAGS_MAX)
-			c->disks[c->n_disks++] = value;
+	if (o->does == VMCFG_DISK || o->does == VMCFG_NET) {
+		if (c->n_repeated < REPEATED_MAX) {
+			c->repeated[c->n_repeated].does = o->does;
+			c->repeated[c->n_repeated++].value = value;
+		}
 		return;
 	}
 	if (o->does == VMCFG_REFUSE) {
@@ -224,11 +230,17 @@ static void apply(struct vm_config *cfg, const struct cli *c)
 			set_row(cfg, o, c->value[i], c->errors);
 		else if (o->does == VMCFG_CONSOLE)
 			set_console(cfg, c->value[i], c->errors);
+		else if (o->does == VMCFG_VSOCK)
+			vmcfg_net_vsock_flag(cfg, c->value[i], c->errors);
 		else if (o->does == VMCFG_NO_ENTROPY)
 			cfg->entropy = false;
 	}
-	for (size_t i = 0; i < c->n_disks; i++)
-		vmcfg_disk_flag(cfg, c->disks[i], c->errors);
+	for (size_t i = 0; i < c->n_repeated; i++) {
+		if (c->repeated[i].does == VMCFG_DISK)
+			vmcfg_disk_flag(cfg, c->repeated[i].value, c->errors);
+		else
+			vmcfg_net_flag(cfg, c->repeated[i].value, c->errors);
+	}
 }
 
 static bool has_root_argument(const char *cmdline)
@@ -248,6 +260,7 @@ static void fill_in(struct vm_config *cfg, bool has_file, struct vmcfg_errors *e
 	if (!has_file && cfg->n_disks && !root && cfg->cmdline && !has_root_argument(cfg->cmdline))
 		cfg->disks[0].root = true;
 	vmcfg_disk_settle(cfg, errors);
+	vmcfg_net_settle(cfg, errors);
 }
 
 /* The value of a flag that is not a row, or NULL; *ret_seen if it is there at all. */

@@ -1,41 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of disks while the configuration is put together, see vmcfg-disk.h. */
+/* Disks from flags, and their order; see vmcfg-disk.h. */
 #include "vmcfg-disk.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
+#include "vmcfg-list.h"
 #include "vmcfg-row.h"
 
 static const struct vmcfg_row *row_of(const char *key)
 {
 	return vmcfg_doc_row(vmcfg_doc_section("drives"), key);
-}
-
-struct disk_config *vmcfg_disk_add(
-	struct vm_config *cfg, const char *path, struct vmcfg_errors *errors)
-{
-	const struct vmcfg_section *s = vmcfg_doc_section("drives");
-	struct disk_config *disk = &cfg->disks[cfg->n_disks];
-
-	if (cfg->n_disks == LIMIT_DISKS) {
-		vmcfg_error(errors, path, "is one disk too many; the maximum is %d", LIMIT_DISKS);
-		return NULL;
-	}
-	cfg->n_disks++;
-	for (size_t i = 0; i < s->n_rows; i++)
-		if (s->rows[i].type < VMCFG_NO_OBJECT)
-			vmcfg_row_default(&s->rows[i], disk);
-	return disk;
-}
-
-void vmcfg_disk_done(struct disk_config *disk)
-{
-	free(disk->id);
-	free(disk->path);
-	free(disk->partuuid);
-	*disk = (struct disk_config){ 0 };
 }
 
 /* A choice in the flag's words: "Sync" of the document is "sync", "Async" is "uring". */
@@ -100,7 +76,7 @@ void vmcfg_disk_flag(struct vm_config *cfg, const char *spec, struct vmcfg_error
 
 	if (!vmcfg_row_set_string(&copy, spec, errors))
 		return;
-	disk = vmcfg_disk_add(cfg, "--disk", errors);
+	disk = vmcfg_list_add(vmcfg_doc_section("drives"), cfg, "--disk", errors);
 	if (!disk)
 		return;
 	disk->cache = DISK_CACHE_WRITEBACK; /* who types a flag does not expect to lose data */
@@ -111,34 +87,11 @@ void vmcfg_disk_flag(struct vm_config *cfg, const char *spec, struct vmcfg_error
 		apply(disk, word, errors);
 }
 
-static bool id_taken(const struct vm_config *cfg, const char *id)
-{
-	for (size_t i = 0; i < cfg->n_disks; i++)
-		if (cfg->disks[i].id && strcmp(cfg->disks[i].id, id) == 0)
-			return true;
-	return false;
-}
-
-static void name(struct vm_config *cfg, size_t index, struct vmcfg_errors *errors)
-{
-	char id[32];
-
-	if (cfg->disks[index].id)
-		return;
-	for (size_t n = index; n < index + LIMIT_DISKS; n++) {
-		snprintf(id, sizeof(id), "disk%zu", n);
-		if (!id_taken(cfg, id))
-			break;
-	}
-	vmcfg_row_set_string(&cfg->disks[index].id, id, errors);
-}
-
 void vmcfg_disk_settle(struct vm_config *cfg, struct vmcfg_errors *errors)
 {
 	struct disk_config root;
 
-	for (size_t i = 0; i < cfg->n_disks; i++)
-		name(cfg, i, errors);
+	vmcfg_list_name(vmcfg_doc_section("drives"), cfg, errors);
 	for (size_t i = 0; i < cfg->n_disks; i++) {
 		if (!cfg->disks[i].root)
 			continue;

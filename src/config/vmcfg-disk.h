@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The list of disks while the configuration is put together. Private to src/config and its tests.
- * Main thread.
+ * Disks while the configuration is put together. Private to src/config and its tests. Main thread.
  */
 #ifndef VOLT_VMCFG_DISK_H
 #define VOLT_VMCFG_DISK_H
 
 #include "vmcfg.h"
 
-/* A new disk with the document's defaults; NULL (reported at path) if there are LIMIT_DISKS. */
-struct disk_config *vmcfg_disk_add(
-	struct vm_config *cfg, const char *path, struct vmcfg_errors *errors);
-
 /* The argument of --disk: PATH[,ro][,root][,id=ID][,io=sync|uring]... */
 void vmcfg_disk_flag(struct vm_config *cfg, const char *spec, struct vmcfg_errors *errors);
 
 /* Gives names to disks that have none, and puts the root disk first. */
 void vmcfg_disk_settle(struct vm_config *cfg, struct vmcfg_errors *errors);
-
-void vmcfg_disk_done(struct disk_config *disk);
 
 #endif

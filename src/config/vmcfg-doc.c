@@ -2,12 +2,20 @@
 /* The configuration document as tables, see vmcfg-doc.h. Only data and its look-up. */
 #include "vmcfg-doc.h"
 
+#include <limits.h>
 #include <string.h>
 
-#define VM(member)   offsetof(struct vm_config, member)
-#define DISK(member) offsetof(struct disk_config, member)
+#include "vmcfg-judge.h"
+#include "vmcfg-mac.h"
+
+#define VM(member)	offsetof(struct vm_config, member)
+#define DISK(member)	offsetof(struct disk_config, member)
+#define NET(member)	offsetof(struct net_config, member)
+#define LIMITER(member) offsetof(struct limiter_params, member)
+#define BUCKET(member)	offsetof(struct bucket_params, member)
 
 #define PATH_LENGTH .min = 1, .max = LIMIT_PATH - 1
+#define ROWS(a)	    (a), ARRAY_SIZE(a)
 
 const char vmcfg_doc_cmdline_firecracker[] = "reboot=k panic=1 nomodule 8250.nr_uarts=0 "
 					     "i8042.noaux i8042.nomux i8042.dumbkbd "
@@ -24,6 +32,20 @@ static const char *const cache_names[] = {
 static const char *const io_names[] = {
 	[DISK_IO_SYNC] = "Sync",
 	[DISK_IO_URING] = "Async",
+	NULL,
+};
+static const char *const backend_names[] = {
+	[NET_BACKEND_TAP] = "Tap",
+	[NET_BACKEND_MACVTAP] = "Macvtap",
+	[NET_BACKEND_NETWORKD] = "Networkd",
+	[NET_BACKEND_PASST] = "Passt",
+	NULL,
+};
+static const char *const macvtap_names[] = {
+	[MACVTAP_BRIDGE] = "Bridge",
+	[MACVTAP_VEPA] = "Vepa",
+	[MACVTAP_PRIVATE] = "Private",
+	[MACVTAP_PASSTHRU] = "Passthru",
 	NULL,
 };
 static const char *const console_names[] = {
@@ -46,6 +68,8 @@ static const char *const level_names[] = {
 /* Enums are read and written as unsigned. */
 static_assert(sizeof(enum disk_cache) == sizeof(unsigned), "");
 static_assert(sizeof(enum disk_io) == sizeof(unsigned), "");
+static_assert(sizeof(enum net_backend) == sizeof(unsigned), "");
+static_assert(sizeof(enum macvtap_mode) == sizeof(unsigned), "");
 static_assert(sizeof(enum boot_protocol) == sizeof(unsigned), "");
 static_assert(sizeof(enum console_mode) == sizeof(unsigned), "");
 static_assert(sizeof(enum log_level) == sizeof(unsigned), "");
@@ -81,6 +105,85 @@ static const struct vmcfg_row drives[] = {
 		.doc = "Request queues; 0 is one for each vCPU, up to the limit. Volt's own." },
 	{ "rate_limiter", VMCFG_NO_OBJECT },
 	{ "socket", VMCFG_NO_OBJECT },
+};
+
+/* An absent bucket is one of zeros: it does not limit. */
+static const struct vmcfg_row bucket[] = {
+	{ "size", VMCFG_U64, .required = true, .offset = BUCKET(size), .max = INT64_MAX,
+		.doc = "Tokens that the bucket holds. 0 is no limit." },
+	{ "one_time_burst", VMCFG_U64, .optional = true, .offset = BUCKET(one_time_burst),
+		.max = INT64_MAX,
+		.doc = "Tokens besides, which are spent first and do not come back. The default "
+		       "is none." },
+	{ "refill_time", VMCFG_U64, .required = true, .offset = BUCKET(refill_ms),
+		.max = UINT64_MAX / 1000000, /* in nanoseconds it must be a number too */
+		.doc = "Milliseconds in which an empty bucket fills. 0 is no limit." },
+};
+const struct vmcfg_section vmcfg_doc_bucket = { "token bucket", VMCFG_OBJECT, ROWS(bucket) };
+
+static const struct vmcfg_row limiter[] = {
+	{ "bandwidth", VMCFG_NESTED, .offset = LIMITER(bandwidth), .object = &vmcfg_doc_bucket,
+		.doc = "A token is a byte." },
+	{ "ops", VMCFG_NESTED, .offset = LIMITER(ops), .object = &vmcfg_doc_bucket,
+		.doc = "A token is an operation: a frame." },
+};
+const struct vmcfg_section vmcfg_doc_limiter = { "rate limiter", VMCFG_OBJECT, ROWS(limiter) };
+
+static const struct vmcfg_row nets[] = {
+	{ "iface_id", VMCFG_STRING, .offset = NET(id), .min = 1, .max = LIMIT_NET_ID,
+		.doc = "The name of the interface, unique among all; the default is net0, net1, "
+		       "and so on. Letters, digits, underscores and hyphens." },
+	{ "backend", VMCFG_ENUM, .offset = NET(backend), .def = NET_BACKEND_TAP,
+		.names = backend_names,
+		.doc = "Where frames go. Tap: a tap, which is made if there is none. Macvtap: a "
+		       "macvtap, made over a link of the host. Networkd: a tap that "
+		       "systemd-networkd manages. Passt: a user-space network stack, which needs "
+		       "no rights. Volt's own." },
+	{ "host_dev_name", VMCFG_STRING, .offset = NET(host_dev), .min = 1,
+		.max = LIMIT_IFNAME - 1, .judge = vmcfg_judge_link,
+		.doc = "The name of the tap, or of the link below the macvtap. Required, but not "
+		       "with fd or Passt." },
+	{ "fd", VMCFG_INT, .optional = true, .offset = NET(fd), .min = 3, .max = INT_MAX,
+		.def = UINT64_MAX,
+		.doc = "A tap by its number as an open descriptor, in place of host_dev_name. "
+		       "Volt's own." },
+	{ "guest_mac", VMCFG_STRING, .offset = NET(mac), .min = 1, .max = VMCFG_MAC_TEXT,
+		.judge = vmcfg_judge_mac,
+		.doc = "The MAC address of the guest, such as 02:fc:00:00:00:01, unique among "
+		       "all. The default is made from the ids of VM and interface, and is another "
+		       "one at each start if the VM has no id of its own." },
+	{ "mtu", VMCFG_U16, .optional = true, .offset = NET(mtu), .min = 68, .max = 65535,
+		.doc = "The MTU that the guest is told. The default is to tell none." },
+	{ "n_queue_pairs", VMCFG_UINT, .offset = NET(n_queue_pairs), .min = 1,
+		.max = LIMIT_NET_PAIRS, .def = 1,
+		.doc = "Pairs of queues; more than one only with a tap by name. Volt's own." },
+	{ "vhost", VMCFG_BOOL, .offset = NET(vhost),
+		.doc = "The host's kernel moves the frames, where it can. Not with Passt, not with "
+		       "a rate limiter. Volt's own." },
+	{ "bridge", VMCFG_STRING, .offset = NET(bridge), .min = 1, .max = LIMIT_IFNAME - 1,
+		.judge = vmcfg_judge_link,
+		.doc = "Networkd: the bridge that the tap joins. Volt's own." },
+	{ "macvtap_mode", VMCFG_ENUM, .optional = true, .offset = NET(macvtap_mode),
+		.def = MACVTAP_BRIDGE, .names = macvtap_names,
+		.doc = "Macvtap: how frames go between macvtaps of one link. Volt's own." },
+	{ "ports", VMCFG_WORDS, .offset = NET(ports), .min = 1, .max = LIMIT_PATH - 1,
+		.judge = vmcfg_judge_port,
+		.doc = "Passt: ports of the host that lead to ports of the guest, such as "
+		       "tcp:8080:80 or udp:53:53. Volt's own." },
+	{ "rx_rate_limiter", VMCFG_NESTED, .offset = NET(rx), .object = &vmcfg_doc_limiter,
+		.doc = "For frames to the guest." },
+	{ "tx_rate_limiter", VMCFG_NESTED, .offset = NET(tx), .object = &vmcfg_doc_limiter,
+		.doc = "For frames from the guest." },
+};
+
+static const struct vmcfg_row vsock[] = {
+	{ "guest_cid", VMCFG_U64, .offset = VM(vsock_cid), .min = 3, .max = 0xfffffffe, .def = 3,
+		.doc = "The address of the guest." },
+	{ "uds_path", VMCFG_STRING, .required = true, .offset = VM(vsock_path), .min = 1,
+		.max = LIMIT_SOCKET_PATH - 1,
+		.doc = "The Unix socket on which the host connects to the guest. What the guest "
+		       "connects to is this path with an underscore and the port behind it." },
+	{ "vsock_id", VMCFG_IGNORED, .doc = "Firecracker has deprecated it." },
 };
 
 static const struct vmcfg_row machine_config[] = {
@@ -165,12 +268,17 @@ static const struct vmcfg_row launch[] = {
 static const struct vmcfg_row no_object[] = { { "", VMCFG_NO_OBJECT } };
 static const struct vmcfg_row no_list[] = { { "", VMCFG_NO_LIST } };
 
-#define ROWS(a) (a), ARRAY_SIZE(a)
+static const struct vmcfg_list disk_list = { VM(disks), VM(n_disks), sizeof(struct disk_config),
+	LIMIT_DISKS, "disk", "disk" };
+static const struct vmcfg_list net_list = { VM(nets), VM(n_nets), sizeof(struct net_config),
+	LIMIT_NETS, "interface", "net" };
 
 /* The order is that of the dump. */
 const struct vmcfg_section vmcfg_doc_sections[] = {
 	{ "boot-source", VMCFG_OBJECT, ROWS(boot_source) },
-	{ "drives", VMCFG_DRIVES, ROWS(drives) },
+	{ "drives", VMCFG_LIST, ROWS(drives), &disk_list },
+	{ "network-interfaces", VMCFG_LIST, ROWS(nets), &net_list },
+	{ "vsock", VMCFG_OPTIONAL, ROWS(vsock) },
 	{ "machine-config", VMCFG_OBJECT, ROWS(machine_config) },
 	{ "entropy", VMCFG_PRESENCE, ROWS(entropy) },
 	{ "logger", VMCFG_OBJECT, ROWS(logger) },
@@ -179,9 +287,7 @@ const struct vmcfg_section vmcfg_doc_sections[] = {
 	{ "instance", VMCFG_OBJECT, ROWS(instance) },
 	{ "sandbox", VMCFG_OBJECT, ROWS(sandbox) },
 	{ "launch", VMCFG_LAUNCH, ROWS(launch) },
-	{ "network-interfaces", VMCFG_NONE, ROWS(no_list) },
 	{ "pmem", VMCFG_NONE, ROWS(no_list) },
-	{ "vsock", VMCFG_NONE, ROWS(no_object) },
 	{ "balloon", VMCFG_NONE, ROWS(no_object) },
 	{ "mmds-config", VMCFG_NONE, ROWS(no_object) },
 	{ "memory-hotplug", VMCFG_NONE, ROWS(no_object) },

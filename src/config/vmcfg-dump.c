@@ -4,6 +4,7 @@
  * out. Reading it and dumping again gives the same bytes. Main thread.
  */
 #include "cleanup.h"
+#include "vmcfg-list.h"
 #include "vmcfg-row.h"
 
 static void decref(json_t **v)
@@ -18,23 +19,36 @@ static json_t *object_of(const struct vmcfg_section *s, const void *base)
 
 	for (size_t i = 0; i < s->n_rows; i++) {
 		const struct vmcfg_row *row = &s->rows[i];
+		json_t *v;
 
 		if (vmcfg_row_absent(row, base))
 			continue;
-		if (json_object_set_new(object, row->key, vmcfg_row_to_json(row, base)) < 0)
+		if (row->type == VMCFG_NESTED)
+			v = object_of(row->object, (const char *)base + row->offset);
+		else
+			v = vmcfg_row_to_json(row, base);
+		if (json_object_set_new(object, row->key, v) < 0)
 			return NULL;
 	}
 	return take_ptr(&object);
 }
 
-static json_t *drives_of(const struct vmcfg_section *s, const struct vm_config *cfg)
+static json_t *array_of(const struct vmcfg_section *s, const struct vm_config *cfg)
 {
 	_cleanup_(decref) json_t *array = json_array();
 
-	for (size_t i = 0; i < cfg->n_disks; i++)
-		if (json_array_append_new(array, object_of(s, &cfg->disks[i])) < 0)
+	for (size_t i = 0; i < vmcfg_list_count(s, cfg); i++)
+		if (json_array_append_new(array, object_of(s, vmcfg_list_item(s, cfg, i))) < 0)
 			return NULL;
 	return take_ptr(&array);
+}
+
+static bool left_out(const struct vmcfg_section *s, const struct vm_config *cfg)
+{
+	if (s->kind == VMCFG_OPTIONAL)
+		return !vmcfg_row_present(s, cfg);
+	return s->kind == VMCFG_NONE || s->kind == VMCFG_LAUNCH ||
+		(s->kind == VMCFG_PRESENCE && !cfg->entropy);
 }
 
 static json_t *document_of(const struct vm_config *cfg)
@@ -45,11 +59,9 @@ static json_t *document_of(const struct vm_config *cfg)
 		const struct vmcfg_section *s = &vmcfg_doc_sections[i];
 		json_t *v;
 
-		if (s->kind == VMCFG_NONE || s->kind == VMCFG_LAUNCH)
+		if (left_out(s, cfg))
 			continue;
-		if (s->kind == VMCFG_PRESENCE && !cfg->entropy)
-			continue;
-		v = s->kind == VMCFG_DRIVES ? drives_of(s, cfg) : object_of(s, cfg);
+		v = s->kind == VMCFG_LIST ? array_of(s, cfg) : object_of(s, cfg);
 		if (json_object_set_new(document, s->name, v) < 0)
 			return NULL;
 	}

@@ -10,9 +10,12 @@
 #include <string.h>
 
 #include "vmcfg-disk.h"
+#include "vmcfg-list.h"
+#include "vmcfg-net.h"
 #include "vmcfg-row.h"
 
 #define JSON_PATH_MAX (LIMIT_PATH + 256) /* of a path in a message; a longer one is cut */
+#define WHERE_MAX     128 /* of a path of known keys */
 #define GUESS_MAX     2 /* letters that may be wrong in "did you mean" */
 
 struct reader {
@@ -72,6 +75,26 @@ static void unknown_key(struct reader *r, const struct vmcfg_section *s, const c
 		vmcfg_error(r->errors, r->path, "unknown key");
 }
 
+static void read_object(struct reader *r, const struct vmcfg_section *s, void *base,
+	const char *where, json_t *object);
+
+/* One key of an object, at r->path. */
+static void read_key(struct reader *r, const struct vmcfg_section *s, void *base,
+	const char *where, const char *key, json_t *v)
+{
+	const struct vmcfg_row *row = vmcfg_doc_row(s, key);
+	char inner[WHERE_MAX];
+
+	if (!row) {
+		unknown_key(r, s, key);
+	} else if (row->type != VMCFG_NESTED) {
+		vmcfg_row_set_json(row, base, v, r->path, r->errors);
+	} else if (!json_is_null(v)) {
+		snprintf(inner, sizeof(inner), "%s.%s", where, key);
+		read_object(r, row->object, (char *)base + row->offset, inner, v);
+	}
+}
+
 /* The keys of one object; `where` is its path without the file's name. */
 static void read_object(struct reader *r, const struct vmcfg_section *s, void *base,
 	const char *where, json_t *object)
@@ -86,13 +109,8 @@ static void read_object(struct reader *r, const struct vmcfg_section *s, void *b
 		return;
 	}
 	json_object_foreach(object, key, v) {
-		const struct vmcfg_row *row = vmcfg_doc_row(s, key);
-
 		at(r, ": %s.%s", where, key);
-		if (row)
-			vmcfg_row_set_json(row, base, v, r->path, r->errors);
-		else
-			unknown_key(r, s, key);
+		read_key(r, s, base, where, key, v);
 	}
 	if (r->errors->n != errors_before)
 		return; /* a misspelt key is not also a missing one */
@@ -104,10 +122,10 @@ static void read_object(struct reader *r, const struct vmcfg_section *s, void *b
 	}
 }
 
-static void read_drives(struct reader *r, const struct vmcfg_section *s, json_t *array)
+static void read_list(struct reader *r, const struct vmcfg_section *s, json_t *array)
 {
-	struct disk_config *disk;
-	char where[32];
+	char where[WHERE_MAX];
+	void *item;
 	json_t *v;
 	size_t i;
 
@@ -119,10 +137,10 @@ static void read_drives(struct reader *r, const struct vmcfg_section *s, json_t 
 	json_array_foreach(array, i, v) {
 		snprintf(where, sizeof(where), "%s[%zu]", s->name, i);
 		at(r, ": %s", where);
-		disk = vmcfg_disk_add(r->cfg, r->path, r->errors);
-		if (!disk)
+		item = vmcfg_list_add(s, r->cfg, r->path, r->errors);
+		if (!item)
 			return;
-		read_object(r, s, disk, where, v);
+		read_object(r, s, item, where, v);
 	}
 }
 
@@ -131,8 +149,8 @@ static void read_section(struct reader *r, const struct vmcfg_section *s, json_t
 	if (json_is_null(v))
 		return; /* the same as absence */
 	switch (s->kind) {
-	case VMCFG_DRIVES:
-		read_drives(r, s, v);
+	case VMCFG_LIST:
+		read_list(r, s, v);
 		break;
 	case VMCFG_NONE:
 		at(r, ": %s", s->name);
@@ -171,6 +189,7 @@ static void read_document(struct reader *r, json_t *document)
 	if (!r->cfg->cmdline && json_object_get(document, "boot-source"))
 		vmcfg_row_set_string(&r->cfg->cmdline, vmcfg_doc_cmdline_firecracker, r->errors);
 	vmcfg_disk_settle(r->cfg, r->errors);
+	vmcfg_net_settle(r->cfg, r->errors);
 }
 
 void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char *name,

@@ -44,6 +44,32 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		"  cache=writeback|unsafe  unsafe: the guest cannot flush\n"
 		"  queues=N                1 to 8; 0: one for each vCPU (default)",
 		VMCFG_GROUP_DEVICES, VMCFG_DISK },
+	{ "net", "BACKEND[,OPTION...]",
+		"add a network interface (repeatable); BACKEND is one of\n"
+		"  tap=NAME        a tap; it is made if there is none\n"
+		"  fd=N            a tap that is open as descriptor N\n"
+		"  macvtap=LINK    a macvtap, made over a link of the host\n"
+		"  networkd=NAME   a tap that systemd-networkd manages\n"
+		"  passt           a user-space network; needs no rights\n"
+		"and the options are\n"
+		"  id=ID           name (default net0, net1, ...)\n"
+		"  mac=MAC         default: made from both ids; random without --id\n"
+		"  mtu=N           68 to 65535, which the guest is told\n"
+		"  queues=N        pairs of queues, 1 (default) to 8; of tap=\n"
+		"  vhost[=on|off]  the host's kernel moves the frames (default off)\n"
+		"  mode=MODE       of macvtap=: bridge (default), vepa, private or\n"
+		"                  passthru\n"
+		"  bridge=NAME     of networkd=: the bridge to join\n"
+		"  tcp=HOST:GUEST, udp=HOST:GUEST\n"
+		"                  of passt: forward a port (repeatable)\n"
+		"  rx-bandwidth=SIZE/MS[/BURST], rx-ops=N/MS[/BURST]\n"
+		"                  bytes and frames to the guest in MS milliseconds,\n"
+		"                  and once more as a burst; tx-...: from the guest",
+		VMCFG_GROUP_DEVICES, VMCFG_NET },
+	{ "vsock", "PATH[,cid=N]",
+		"virtio-vsock; the host connects to the Unix socket PATH, the\n"
+		"guest's address is N (default 3)",
+		VMCFG_GROUP_DEVICES, VMCFG_VSOCK },
 	{ "console", "auto|off|file:PATH",
 		"serial console: standard input and output, none, or a file", VMCFG_GROUP_DEVICES,
 		VMCFG_CONSOLE },
@@ -53,7 +79,7 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 
 	{ "config-file", "PATH",
 		"read Firecracker's configuration document first, see\n"
-		"volt-vm(5); flags override it, and --disk adds to it",
+		"volt-vm(5); flags override it, --disk and --net add to it",
 		VMCFG_GROUP_PROCESS, VMCFG_FILE },
 	{ "no-api", NULL,
 		"no API socket; needs --config-file (this version has no\n"

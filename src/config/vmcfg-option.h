@@ -21,6 +21,8 @@ enum vmcfg_group {
 enum vmcfg_does {
 	VMCFG_SET,	  /* the row section.key */
 	VMCFG_DISK,	  /* may be repeated */
+	VMCFG_NET,	  /* may be repeated */
+	VMCFG_VSOCK,
 	VMCFG_CONSOLE,	  /* auto, off, file:PATH */
 	VMCFG_NO_ENTROPY,
 	VMCFG_FILE,	  /* --config-file */
@@ -39,7 +41,7 @@ struct vmcfg_option {
 	enum vmcfg_action action;  /* of VMCFG_ACTION */
 };
 
-#define VMCFG_N_OPTIONS 40
+#define VMCFG_N_OPTIONS 42
 
 extern const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS];
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cleanup.h"
 #include "num.h"
 
 #define DISTANCE_MAX 31 /* longer words are not compared */
@@ -35,6 +36,11 @@ static size_t count(const char *const *names)
 	return n;
 }
 
+static bool is_text(const struct vmcfg_row *row)
+{
+	return row->type == VMCFG_STRING || row->type == VMCFG_WORDS;
+}
+
 /* The value in the units of the document; a string's is its length. */
 static uint64_t load(const struct vmcfg_row *row, const void *base)
 {
@@ -50,10 +56,15 @@ static uint64_t load(const struct vmcfg_row *row, const void *base)
 	case VMCFG_ENUM:
 	case VMCFG_LEVEL:
 		return *(const unsigned *)f;
+	case VMCFG_U16:
+		return *(const uint16_t *)f;
+	case VMCFG_INT:
+		return (uint64_t) * (const int *)f;
 	case VMCFG_U64:
 	case VMCFG_MIB:
 		return *(const uint64_t *)f / scale_of(row);
 	case VMCFG_STRING:
+	case VMCFG_WORDS:
 		s = *(char *const *)f;
 		return s ? strlen(s) : 0;
 	default:
@@ -77,6 +88,12 @@ static void store(const struct vmcfg_row *row, void *base, uint64_t v)
 	case VMCFG_LEVEL:
 		*(unsigned *)f = (unsigned)v;
 		break;
+	case VMCFG_U16:
+		*(uint16_t *)f = (uint16_t)v;
+		break;
+	case VMCFG_INT:
+		*(int *)f = (int)v;
+		break;
 	case VMCFG_U64:
 	case VMCFG_MIB:
 		*(uint64_t *)f = v * scale_of(row);
@@ -88,10 +105,29 @@ static void store(const struct vmcfg_row *row, void *base, uint64_t v)
 
 void vmcfg_row_default(const struct vmcfg_row *row, void *base)
 {
-	if (row->type == VMCFG_STRING)
+	const struct vmcfg_section *o = row->object;
+
+	if (is_text(row))
 		*(char **)field_of(row, base) = row->def_text ? strdup(row->def_text) : NULL;
+	else if (row->type == VMCFG_NESTED)
+		for (size_t i = 0; i < o->n_rows; i++)
+			vmcfg_row_default(&o->rows[i], field_of(row, base));
 	else
 		store(row, base, row->def);
+}
+
+void vmcfg_row_done(const struct vmcfg_row *row, void *base)
+{
+	const struct vmcfg_section *o = row->object;
+	char **text = field_of(row, base);
+
+	if (row->type == VMCFG_NESTED)
+		for (size_t i = 0; i < o->n_rows; i++)
+			vmcfg_row_done(&o->rows[i], field_of(row, base));
+	if (!is_text(row))
+		return;
+	free(*text);
+	*text = NULL;
 }
 
 bool vmcfg_row_text_ok(const char *text)
@@ -128,6 +164,15 @@ void vmcfg_row_accepts(const struct vmcfg_row *row, char *buf, size_t size)
 		break;
 	case VMCFG_STRING:
 		snprintf(buf, size, "text of %" PRIu64 " to %" PRIu64 " bytes", row->min, row->max);
+		break;
+	case VMCFG_IGNORED:
+		snprintf(buf, size, "text");
+		break;
+	case VMCFG_WORDS:
+		snprintf(buf, size, "an array of texts");
+		break;
+	case VMCFG_NESTED:
+		snprintf(buf, size, "an object");
 		break;
 	case VMCFG_ENUM:
 	case VMCFG_LEVEL:
@@ -196,21 +241,74 @@ bool vmcfg_row_set_string(char **field, const char *text, struct vmcfg_errors *e
 	return true;
 }
 
-static bool set_string(const struct vmcfg_row *row, void *base, const char *text, const char *path,
+/* Whether text can be the value of a row, or one of its words; reports why not. */
+static bool judge(const struct vmcfg_row *row, const char *text, const char *path,
 	struct vmcfg_errors *errors)
 {
+	struct volt_err why = { 0 };
 	size_t len = strlen(text);
 
 	if (len < row->min)
 		vmcfg_error(errors, path, "must not be empty");
-	else if (len > row->max)
-		vmcfg_error(errors, path, "is %zu bytes long, and the maximum is %" PRIu64, len,
-			row->max);
 	else if (!vmcfg_row_text_ok(text))
 		vmcfg_error(errors, path, "must be UTF-8 text without control characters");
+	else if (len > row->max && !row->judge)
+		vmcfg_error(errors, path, "is %zu bytes long, and the maximum is %" PRIu64, len,
+			row->max);
+	else if (row->judge && row->judge(text, &why) < 0)
+		vmcfg_error(errors, path, "%s", why.msg);
 	else
-		return vmcfg_row_set_string(field_of(row, base), text, errors);
+		return true;
 	return false;
+}
+
+static bool set_string(const struct vmcfg_row *row, void *base, const char *text, const char *path,
+	struct vmcfg_errors *errors)
+{
+	return judge(row, text, path, errors) &&
+		vmcfg_row_set_string(field_of(row, base), text, errors);
+}
+
+bool vmcfg_row_add_word(const struct vmcfg_row *row, void *base, const char *word, const char *path,
+	struct vmcfg_errors *errors)
+{
+	_cleanup_free_ char *all = NULL;
+	char **field = field_of(row, base);
+
+	if (!judge(row, word, path, errors))
+		return false;
+	if (asprintf(&all, "%s%s%s", *field ? *field : "", *field ? " " : "", word) < 0) {
+		all = NULL;
+		vmcfg_error(errors, "configuration", "out of memory");
+		return false;
+	}
+	if (strlen(all) > row->max) {
+		vmcfg_error(errors, path, "is too much; all together have at most %" PRIu64
+			" bytes", row->max);
+		return false;
+	}
+	free(*field);
+	*field = take_ptr(&all);
+	return true;
+}
+
+static bool set_words(const struct vmcfg_row *row, void *base, const json_t *array,
+	const char *path, struct vmcfg_errors *errors)
+{
+	char item[LIMIT_PATH + 280]; /* a path of the JSON reader, and the index */
+	bool ok = true;
+	size_t i;
+	json_t *v;
+
+	vmcfg_row_done(row, base);
+	json_array_foreach(array, i, v) {
+		snprintf(item, sizeof(item), "%s[%zu]", path, i);
+		if (!json_is_string(v))
+			vmcfg_error(errors, item, "must be text");
+		ok = json_is_string(v) &&
+			vmcfg_row_add_word(row, base, json_string_value(v), item, errors) && ok;
+	}
+	return ok;
 }
 
 /*
@@ -279,9 +377,13 @@ bool vmcfg_row_set_json(const struct vmcfg_row *row, void *base, const json_t *v
 	}
 	if (json_is_null(v) && !row->required)
 		return false; /* the same as absence */
+	if (row->type == VMCFG_IGNORED && json_is_string(v))
+		return false;
+	if (row->type == VMCFG_WORDS && json_is_array(v))
+		return set_words(row, base, v, path, errors);
 	if (row->type == VMCFG_STRING && json_is_string(v))
 		return set_string(row, base, json_string_value(v), path, errors);
-	if (row->type == VMCFG_STRING || !number_of(row, v, &n)) {
+	if (is_text(row) || row->type == VMCFG_IGNORED || !number_of(row, v, &n)) {
 		refuse_json(row, v, path, errors);
 		return false;
 	}
@@ -327,11 +429,48 @@ bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *tex
 	return false;
 }
 
+static bool is_default(const struct vmcfg_row *row, const void *base)
+{
+	if (row->type == VMCFG_NESTED)
+		return vmcfg_row_absent(row, base);
+	return load(row, base) == row->def;
+}
+
 bool vmcfg_row_absent(const struct vmcfg_row *row, const void *base)
 {
-	if (row->type == VMCFG_STRING)
+	const struct vmcfg_section *o = row->object;
+
+	if (is_text(row))
 		return !*(char *const *)const_field_of(row, base);
-	return row->type >= VMCFG_NO_OBJECT;
+	if (row->type == VMCFG_NESTED) {
+		for (size_t i = 0; i < o->n_rows; i++)
+			if (!is_default(&o->rows[i], const_field_of(row, base)))
+				return false;
+		return true;
+	}
+	return row->type >= VMCFG_IGNORED || (row->optional && load(row, base) == row->def);
+}
+
+bool vmcfg_row_present(const struct vmcfg_section *s, const void *base)
+{
+	for (size_t i = 0; i < s->n_rows; i++)
+		if (s->rows[i].required && vmcfg_row_absent(&s->rows[i], base))
+			return false;
+	return true;
+}
+
+static json_t *words_of(const char *text)
+{
+	json_t *array = json_array();
+
+	for (size_t n; *text; text += n + (text[n] == ' ')) {
+		n = strcspn(text, " ");
+		if (json_array_append_new(array, json_stringn(text, n)) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
 }
 
 json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base)
@@ -344,6 +483,8 @@ json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base)
 		return json_boolean(load(row, base));
 	case VMCFG_STRING:
 		return json_string(*(char *const *)const_field_of(row, base));
+	case VMCFG_WORDS:
+		return words_of(*(char *const *)const_field_of(row, base));
 	case VMCFG_ENUM:
 	case VMCFG_LEVEL:
 		return json_string(row->names[load(row, base)]);
@@ -352,24 +493,47 @@ json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base)
 	}
 }
 
+/* A string is one word, whatever is in it. */
+static void check_words(const struct vmcfg_row *row, const void *base, const char *path,
+	struct vmcfg_errors *errors)
+{
+	const char *text = *(char *const *)const_field_of(row, base);
+	_cleanup_free_ char *copy = NULL;
+	char *rest, *word;
+
+	if (!row->judge || !vmcfg_row_set_string(&copy, text, errors))
+		return;
+	rest = copy;
+	while ((word = strsep(&rest, row->type == VMCFG_WORDS ? " " : "")))
+		judge(row, word, path, errors);
+}
+
 void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *where,
 	struct vmcfg_errors *errors)
 {
+	const struct vmcfg_section *o = row->object;
 	uint64_t v = load(row, base);
-	char accepts[128], path[LIMIT_DISK_ID + 64];
+	char accepts[128], path[LIMIT_DISK_ID + 128];
 	bool ok;
 
 	if (vmcfg_row_absent(row, base) || row->type == VMCFG_BOOL || row->type == VMCFG_NOT)
 		return;
+	snprintf(path, sizeof(path), "%s.%s", where, row->key);
+	if (row->type == VMCFG_NESTED) {
+		for (size_t i = 0; i < o->n_rows; i++)
+			vmcfg_row_check(&o->rows[i], const_field_of(row, base), path, errors);
+		return;
+	}
 	if (row->type == VMCFG_ENUM || row->type == VMCFG_LEVEL)
 		ok = v < count(row->names);
 	else
 		ok = v >= row->min && v <= row->max;
 	if (row->type == VMCFG_MIB || row->type == VMCFG_U64)
 		ok = ok && *(const uint64_t *)const_field_of(row, base) % scale_of(row) == 0;
+	if (ok && is_text(row))
+		check_words(row, base, path, errors);
 	if (ok)
 		return;
-	snprintf(path, sizeof(path), "%s.%s", where, row->key);
 	vmcfg_row_accepts(row, accepts, sizeof(accepts));
 	vmcfg_error(errors, path, "must be %s", accepts);
 }

@@ -17,16 +17,26 @@ bool vmcfg_row_set_json(const struct vmcfg_row *row, void *base, const json_t *v
 bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *text, const char *path,
 	struct vmcfg_errors *errors);
 
+/* Appends one of several words; as above. */
+bool vmcfg_row_add_word(const struct vmcfg_row *row, void *base, const char *word, const char *path,
+	struct vmcfg_errors *errors);
+
+/* Gives up what the value owns. */
+void vmcfg_row_done(const struct vmcfg_row *row, void *base);
+
 /* Replaces an owned string; only counts an error if there is no memory. */
 bool vmcfg_row_set_string(char **field, const char *text, struct vmcfg_errors *errors);
 
-/* A new reference; NULL also for an absent string, see vmcfg_row_absent(). */
+/* A new reference; NULL also for an absent value, see vmcfg_row_absent(); not for an object. */
 json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base);
 
-/* True for an absent string and for a feature that is not supported. */
+/* True for what is left out of a dump: an absent value, and what is not stored. */
 bool vmcfg_row_absent(const struct vmcfg_row *row, const void *base);
 
-/* Reports a stored value outside the row's range, at "where.key". */
+/* True if all rows that s requires have a value: an object of kind VMCFG_OPTIONAL is there. */
+bool vmcfg_row_present(const struct vmcfg_section *s, const void *base);
+
+/* Reports a stored value that the row would not have taken, at "where.key". */
 void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *where,
 	struct vmcfg_errors *errors);
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "cleanup.h"
-#include "vmcfg-disk.h"
+#include "vmcfg-list.h"
 #include "vmcfg-row.h"
 
 void vmcfg_error(struct vmcfg_errors *e, const char *path, const char *fmt, ...)
@@ -56,25 +56,20 @@ void vmcfg_defaults(struct vm_config *cfg)
 	for (size_t i = 0; i < vmcfg_doc_n_sections; i++) {
 		const struct vmcfg_section *s = &vmcfg_doc_sections[i];
 
-		if (s->kind != VMCFG_OBJECT && s->kind != VMCFG_LAUNCH)
-			continue;
-		for (size_t j = 0; j < s->n_rows; j++)
-			if (s->rows[j].type < VMCFG_NO_OBJECT)
-				vmcfg_row_default(&s->rows[j], cfg);
+		for (size_t j = 0; j < s->n_rows && vmcfg_doc_over_vm(s); j++)
+			vmcfg_row_default(&s->rows[j], cfg);
 	}
 }
 
 void vmcfg_done(struct vm_config *cfg)
 {
-	free(cfg->id);
-	free(cfg->kernel_path);
-	free(cfg->initrd_path);
-	free(cfg->cmdline);
-	for (size_t i = 0; i < cfg->n_disks; i++)
-		vmcfg_disk_done(&cfg->disks[i]);
-	free(cfg->console_path);
-	free(cfg->log.path);
-	free(cfg->log.module);
-	free(cfg->metrics_path);
+	for (size_t i = 0; i < vmcfg_doc_n_sections; i++) {
+		const struct vmcfg_section *s = &vmcfg_doc_sections[i];
+
+		if (s->kind == VMCFG_LIST)
+			vmcfg_list_done(s, cfg);
+		for (size_t j = 0; j < s->n_rows && vmcfg_doc_over_vm(s); j++)
+			vmcfg_row_done(&s->rows[j], cfg);
+	}
 	*cfg = (struct vm_config){ 0 };
 }

@@ -69,6 +69,7 @@ struct net_pair {
 	bool readable;
 	bool starving; /* reception waits for buffers ... */
 	bool hasty;    /* ... and has done so long enough: it takes what there is */
+	bool crowded;  /* the next buffer is in too many pieces for one more read */
 	uint64_t starving_ns; /* when it began to wait with some; 0: it has too few for anything */
 	uint32_t held; /* bytes of the packet in the buffers that the limit keeps back; 0: none */
 

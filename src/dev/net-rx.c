@@ -6,14 +6,14 @@
  *
  * How many buffers to have. A tap hands over a frame once and cuts off what does not fit: there is
  * no peeping at its length, as there is for QEMU's queues and for vhost. So nothing is read before
- * the set takes the largest frame that may come (room_wanted()), or all that the driver can post,
- * or as many pieces as a system call can. With fewer the frames wait in the back end, and the guest
- * is asked for a kick: it is about to post more, as a rule, and a TCP segment of 64 KiB lost for
- * want of one buffer costs more than a moment. But a driver need not post that much, ever. So after
- * PATIENCE_NS of waiting with room for at least one ordinary frame, the pair becomes hasty: it
- * reads into what there is, a frame that is longer is lost and counted, and when the set is
- * complete again it is patient again. A driver that makes ends meet does not notice this; one with
- * few buffers waits once.
+ * the set takes the largest frame that may come (room_wanted()), or is all that the driver can
+ * post, or is in as many pieces as the back end takes. With fewer the frames wait in the back end,
+ * and the guest is asked for a kick: it is about to post more, as a rule, and a TCP segment of
+ * 64 KiB lost for want of one buffer costs more than a moment. But a driver need not post that
+ * much, ever. So after PATIENCE_NS of waiting with room for at least one ordinary frame, the pair
+ * becomes hasty: it reads into what there is, a frame that is longer is lost and counted, and when
+ * the set is complete again it is patient again. A driver that makes ends meet does not notice
+ * this; one with few buffers waits once.
  */
 #include <errno.h>
 #include <string.h>
@@ -66,8 +66,8 @@ static bool complete(const struct net *n, const struct net_pair *p)
 {
 	if (!merges(n))
 		return p->n_chains == 1;
-	return p->bytes >= room_wanted(n) || p->n_chains >= n->v.queues[2 * p->index].size ||
-	       p->n_iov + LIMIT_SEGS > NETIF_IOV_MAX;
+	return p->bytes >= room_wanted(n) || p->crowded ||
+	       p->n_chains >= n->v.queues[2 * p->index].size;
 }
 
 /* Takes buffers from the queue until the set is complete, or there are no more. */
@@ -78,6 +78,11 @@ static void collect(struct net *n, struct net_pair *p)
 	while (!complete(n, p) && virtio_pop(&n->v, 2 * p->index, c)) {
 		if (c->out_len > 0 || c->in_len < buffer_min(n)) {
 			virtio_fail(&n->v, "receive buffer that is too small, or to be read");
+			return;
+		}
+		if (p->n_iov + c->n_in > NETIF_IOV_MAX) {
+			virtq_unpop(&n->v.queues[2 * p->index], 1);
+			p->crowded = true;
 			return;
 		}
 		memcpy(&p->iov[p->n_iov], c->segs, c->n_in * sizeof(c->segs[0]));
@@ -271,6 +276,7 @@ static void deliver(struct net *n, struct net_pair *p)
 	}
 	virtio_push_many(&n->v, 2 * p->index, p->chains, used);
 	p->held = 0;
+	p->crowded = false;
 	p->n_chains -= used;
 	p->n_iov -= used_iov;
 	memmove(p->chains, p->chains + used, p->n_chains * sizeof(p->chains[0]));

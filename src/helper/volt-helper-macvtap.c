@@ -14,6 +14,7 @@
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -30,6 +31,8 @@
 
 #define NAME	      "macvtap0" /* alone in its namespace */
 #define MESSAGE_BYTES 4096
+#define LEAVING_MS    3000 /* for the kernel to remove the macvtap of a monitor that was killed */
+#define LOOK_MS	      20
 #define ANSWER_BYTES  6144 /* a link with all its attributes */
 #define IPV6_NO_ADDR  1 /* IN6_ADDR_GEN_MODE_NONE */
 
@@ -270,6 +273,19 @@ static int set_up(struct mnl_socket *nl, const struct plan *plan, struct volt_er
 	return r < 0 ? volt_err_set(err, -r, "set the macvtap up: %s", why.msg) : 0;
 }
 
+/*
+ * A monitor that is started anew at once may meet the macvtap of the one before, with its address
+ * or (passthru) its claim on the parent: the kernel removes it within milliseconds, later.
+ */
+static bool wait_for_leaving(unsigned *waited_ms)
+{
+	if (*waited_ms >= LEAVING_MS)
+		return false;
+	poll(NULL, 0, LOOK_MS);
+	*waited_ms += LOOK_MS;
+	return true;
+}
+
 /* The kernel told us of the character device when it was made, as MAJOR= and MINOR=. */
 static int read_device(struct mnl_socket *uevents, dev_t *ret, struct volt_err *err)
 {
@@ -346,13 +362,42 @@ static int enter_namespace(struct volt_err *err)
 	return volt_err_set(err, errno, "make a network namespace (CONFIG_NET_NS): %m");
 }
 
+static void close_netlink(struct mnl_socket **nl)
+{
+	if (*nl)
+		mnl_socket_close(*nl);
+}
+
+/* Under an index that is free: beyond those that count up from 1, for /dev/tapN is the host's. */
+static int create_somewhere(struct mnl_socket *home, struct plan *plan, const struct parent *parent,
+	struct volt_err *err)
+{
+	_cleanup_close_ int nsfd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	unsigned waited_ms = 0;
+	int r;
+
+	if (nsfd < 0)
+		return volt_err_set(err, errno, "/proc/self/ns/net: %m");
+	do {
+		if (getrandom(&plan->ifindex, sizeof(plan->ifindex), 0) < 0)
+			return volt_err_set(err, errno, "getrandom: %m");
+		plan->ifindex = (plan->ifindex & 0x3fffffff) | 0x40000000;
+		*err = (struct volt_err){ 0 };
+		r = create(home, plan, parent, nsfd, err);
+	} while ((r == -EEXIST || r == -EINVAL || r == -EBUSY) && !parent->master &&
+		wait_for_leaving(&waited_ms));
+	return r;
+}
+
 static int make(struct plan *plan, int fds[2], struct volt_err *err)
 {
-	struct mnl_socket *home = open_netlink(NETLINK_ROUTE, 0, err), *links, *uevents;
+	_cleanup_(close_netlink) struct mnl_socket *home = NULL, *links = NULL, *uevents = NULL;
 	struct parent parent;
-	int nsfd, r;
+	unsigned waited_ms = 0;
 	dev_t dev;
+	int r;
 
+	home = open_netlink(NETLINK_ROUTE, 0, err);
 	if (!home)
 		return -err->code;
 	r = check_parent(home, plan, &parent, err);
@@ -360,32 +405,27 @@ static int make(struct plan *plan, int fds[2], struct volt_err *err)
 		r = enter_namespace(err);
 	if (r < 0)
 		return r;
-	nsfd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (nsfd < 0)
-		return volt_err_set(err, errno, "/proc/self/ns/net: %m");
 	uevents = open_netlink(NETLINK_KOBJECT_UEVENT, 1, err);
-	if (!uevents)
-		return -err->code;
-	links = open_netlink(NETLINK_ROUTE, RTMGRP_LINK, err);
+	if (uevents)
+		links = open_netlink(NETLINK_ROUTE, RTMGRP_LINK, err);
 	if (!links)
 		return -err->code;
-	do { /* beyond what counts up from 1; a free one, for /dev/tapN is the host's */
-		if (getrandom(&plan->ifindex, sizeof(plan->ifindex), 0) < 0)
-			return volt_err_set(err, errno, "getrandom: %m");
-		plan->ifindex = (plan->ifindex & 0x3fffffff) | 0x40000000;
-		*err = (struct volt_err){ 0 };
-		r = create(home, plan, &parent, nsfd, err);
-	} while (r == -EEXIST);
+	r = create_somewhere(home, plan, &parent, err);
 	if (r < 0)
 		return r;
 	silence(links, plan);
-	r = set_up(links, plan, err);
+	do {
+		*err = (struct volt_err){ 0 };
+		r = set_up(links, plan, err);
+	} while ((r == -EADDRINUSE || r == -EBUSY) && wait_for_leaving(&waited_ms));
 	if (r == 0)
 		r = read_device(uevents, &dev, err);
 	if (r == 0)
 		r = open_device(plan, dev, &fds[0], err);
-	fds[1] = mnl_socket_get_fd(links);
-	return r;
+	if (r < 0)
+		return r;
+	fds[1] = fcntl(mnl_socket_get_fd(links), F_DUPFD_CLOEXEC, 0);
+	return fds[1] < 0 ? volt_err_set(err, errno, "keep the netlink socket: %m") : 0;
 }
 
 /* ---- arguments ---- */

@@ -3,9 +3,11 @@
  * Confinement of volt-vmm, so that a guest which breaks out of KVM or of a device finds a process
  * that can do next to nothing. Stages, in this order and each once:
  *
- *	sandbox_early()         first thing in main(): no inherited descriptors, no new privileges,
- *	                        private files, no core dumps of guest memory
- *	... the configuration is read; files, TAPs and sockets are opened ...
+ *	sandbox_early()         first thing in main(): no new privileges, private files, no core
+ *	                        dumps of guest memory
+ *	... the configuration is read ...
+ *	sandbox_close_fds()     no inherited descriptors but those that the configuration names
+ *	... files, TAPs and sockets are opened ...
  *	sandbox_landlock()      before any thread exists: no path, TCP port, abstract socket or
  *	                        foreign process can be reached any more
  *	sandbox_sigsys_init()   before the first filter: a forbidden call ends the VM with a report
@@ -33,11 +35,17 @@ struct sandbox_path {
 };
 
 /*
- * Main thread, before it opens anything: closes every descriptor above 2, sets no_new_privs, the
- * umask 077 and the core limit. The process stays dumpable: its owner must be able to read
- * /proc/PID.
+ * Main thread, before it opens anything: sets no_new_privs, the umask 077 and the core limit. The
+ * process stays dumpable: its owner must be able to read /proc/PID.
  */
 int sandbox_early(struct volt_err *err);
+
+/*
+ * Main thread, before it opens what it is to keep: closes every descriptor above 2 but those of
+ * `keep` (in any order, negative ones are skipped), which no program started later inherits. -EBADF
+ * if one of them is not open; then some descriptors may be closed.
+ */
+int sandbox_close_fds(const int *keep, size_t n_keep, struct volt_err *err);
 
 /*
  * Main thread, before it creates another one: from here on nothing but `paths` can be opened (none

@@ -2,10 +2,12 @@
 /* Which counters the metrics file shows: a table of members per kind of device. */
 #include "blk.h"
 #include "machine.h"
+#include "net.h"
 #include "rng.h"
 #include "virtio.h"
 #include "vm.h"
 #include "vmmio.h"
+#include "vsock.h"
 
 #include <linux/virtio_ids.h>
 
@@ -55,6 +57,48 @@ static const struct member rng_members[] = {
 	MEMBER(struct rng_counters, requests),
 	MEMBER(struct rng_counters, bytes),
 	MEMBER(struct rng_counters, failed),
+};
+
+static const struct member net_members[] = {
+	MEMBER(struct net_counters, rx_packets),
+	MEMBER(struct net_counters, rx_bytes),
+	MEMBER(struct net_counters, tx_packets),
+	MEMBER(struct net_counters, tx_bytes),
+	MEMBER(struct net_counters, rx_events),
+	MEMBER(struct net_counters, tx_events),
+	MEMBER(struct net_counters, rx_no_buffers),
+	MEMBER(struct net_counters, rx_throttled),
+	MEMBER(struct net_counters, tx_throttled),
+	MEMBER(struct net_counters, tx_blocked),
+	MEMBER(struct net_counters, tx_spoofed_mac),
+	MEMBER(struct net_counters, rx_dropped_too_long),
+	MEMBER(struct net_counters, rx_dropped_malformed),
+	MEMBER(struct net_counters, rx_dropped_link_down),
+	MEMBER(struct net_counters, rx_dropped_reset),
+	MEMBER(struct net_counters, tx_dropped_malformed),
+	MEMBER(struct net_counters, tx_dropped_offload),
+	MEMBER(struct net_counters, tx_dropped_backend),
+	MEMBER(struct net_counters, rx_errors),
+	MEMBER(struct net_counters, ctrl_commands),
+	MEMBER(struct net_counters, ctrl_refused),
+	MEMBER(struct net_counters, link_changes),
+};
+
+static const struct member vsock_members[] = {
+	MEMBER(struct vsock_counters, rx_packets),
+	MEMBER(struct vsock_counters, rx_bytes),
+	MEMBER(struct vsock_counters, tx_packets),
+	MEMBER(struct vsock_counters, tx_bytes),
+	MEMBER(struct vsock_counters, connections_added),
+	MEMBER(struct vsock_counters, connections_ended),
+	MEMBER(struct vsock_counters, connections_reset),
+	MEMBER(struct vsock_counters, connections_refused),
+	MEMBER(struct vsock_counters, bad_requests),
+	MEMBER(struct vsock_counters, tx_malformed),
+	MEMBER(struct vsock_counters, tx_forged),
+	MEMBER(struct vsock_counters, tx_over_credit),
+	MEMBER(struct vsock_counters, host_read_errors),
+	MEMBER(struct vsock_counters, host_write_errors),
 };
 
 static const struct member serial_members[] = {
@@ -127,5 +171,9 @@ void machine_metrics(struct vm *vm)
 			ADD(m, v->name, blk_counters(v), blk_members);
 		else if (v->ops->id == VIRTIO_ID_RNG)
 			ADD(m, v->name, rng_counters(v), rng_members);
+		else if (v->ops->id == VIRTIO_ID_NET)
+			ADD(m, v->name, net_counters(v), net_members);
+		else if (v->ops->id == VIRTIO_ID_VSOCK)
+			ADD(m, v->name, vsock_counters(v), vsock_members);
 	}
 }

@@ -4,14 +4,19 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "blk.h"
 #include "cleanup.h"
 #include "log.h"
+#include "net-vhost.h"
+#include "net.h"
+#include "netif.h"
 #include "rng.h"
 #include "virtio.h"
 #include "vm.h"
 #include "vmmio.h"
+#include "vsock.h"
 
 /* ---- what devices tell the VM; vCPU threads, under the device's lock ---- */
 
@@ -97,8 +102,11 @@ static struct layout_slot slot(size_t n)
 	};
 }
 
-/* Gives the device the next window and interrupt. It is owned by the VM or destroyed. */
-static int attach(struct vm *vm, struct virtio_dev *v, struct volt_err *err)
+/*
+ * Gives the device the next window and interrupt; irqfd: one that the kernel can raise by itself.
+ * The device is owned by the VM or destroyed.
+ */
+static int attach(struct vm *vm, struct virtio_dev *v, bool irqfd, struct volt_err *err)
 {
 	struct layout_slot where = slot(vm->n_virtio);
 	struct vmmio_env env = {
@@ -108,6 +116,7 @@ static int attach(struct vm *vm, struct virtio_dev *v, struct volt_err *err)
 		.base = where.base,
 		.ioapic = &vm->ioapic,
 		.gsi = where.gsi,
+		.irqfd = irqfd,
 	};
 	struct vmmio *m;
 	int r;
@@ -146,12 +155,58 @@ static int create_disks(struct vm *vm, struct resources *res, struct volt_err *e
 
 		if (r == 0) {
 			take_fd(&res->diskfds[i]);
-			r = attach(vm, v, err);
+			r = attach(vm, v, false, err);
 		}
 		if (r < 0)
 			return volt_err_wrap(err, "disk '%s'", d->id);
 	}
 	return 0;
+}
+
+static int create_net(struct vm *vm, struct resources *res, size_t i, struct volt_err *err)
+{
+	const struct net_config *n = &vm->cfg->nets[i];
+	struct net_params params = { .id = n->id, .mtu = n->mtu, .rx = n->rx, .tx = n->tx };
+	struct virtio_dev *v;
+	bool vhost = res->vhosts[i];
+	int r = vhost ? net_vhost_set_memory(res->vhosts[i], &vm->mem, err) : 0;
+
+	memcpy(params.mac, n->mac_bytes, sizeof(params.mac));
+	if (r == 0)
+		r = net_create(&params, res->nets[i], res->vhosts[i], &vm->loop, &v, err);
+	if (r < 0)
+		return r;
+	/* A MAC that was made up appears nowhere else. */
+	log_info("net '%s': %s%s%s, MAC %02x:%02x:%02x:%02x:%02x:%02x", n->id,
+		res->nets[i]->ops->name, n->host_dev ? " " : "", n->host_dev ? n->host_dev : "",
+		params.mac[0], params.mac[1], params.mac[2], params.mac[3], params.mac[4],
+		params.mac[5]);
+	take_ptr(&res->nets[i]);
+	take_ptr(&res->vhosts[i]);
+	return attach(vm, v, vhost, err);
+}
+
+static int create_nets(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	for (size_t i = 0; i < vm->cfg->n_nets; i++)
+		if (create_net(vm, res, i, err) < 0)
+			return volt_err_wrap(err, "net '%s'", vm->cfg->nets[i].id);
+	return 0;
+}
+
+static int create_vsock(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	const struct vsock_params params = { vm->cfg->vsock_cid, vm->cfg->vsock_path };
+	struct virtio_dev *v;
+	int r;
+
+	if (res->vsockfd < 0)
+		return 0;
+	r = vsock_create(&params, res->vsockfd, &vm->loop, &v, err);
+	if (r < 0)
+		return r;
+	take_fd(&res->vsockfd);
+	return attach(vm, v, false, err);
 }
 
 static int create_entropy(struct vm *vm, struct volt_err *err)
@@ -162,7 +217,7 @@ static int create_entropy(struct vm *vm, struct volt_err *err)
 	if (!vm->cfg->entropy)
 		return 0;
 	r = rng_create(&v, err);
-	return r < 0 ? r : attach(vm, v, err);
+	return r < 0 ? r : attach(vm, v, false, err);
 }
 
 /* ---- the whole ---- */
@@ -207,6 +262,10 @@ int machine_create(struct vm *vm, struct resources *res, struct volt_err *err)
 	r = create_platform(vm, err);
 	if (r == 0)
 		r = create_disks(vm, res, err);
+	if (r == 0)
+		r = create_nets(vm, res, err);
+	if (r == 0)
+		r = create_vsock(vm, res, err);
 	if (r == 0)
 		r = create_entropy(vm, err);
 	if (r < 0)

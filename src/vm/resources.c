@@ -12,7 +12,15 @@
 
 void resources_init(struct resources *r)
 {
-	*r = (struct resources){ -1, -1, -1, { 0 }, -1, -1 };
+	*r = (struct resources){
+		.kvmfd = -1,
+		.kernelfd = -1,
+		.initrdfd = -1,
+		.logfd = -1,
+		.metricsfd = -1,
+		.vsockfd = -1,
+		.vsock_cleaner = HELPER_NONE,
+	};
 	for (size_t i = 0; i < LIMIT_DISKS; i++)
 		r->diskfds[i] = -1;
 }

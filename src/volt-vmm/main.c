@@ -51,6 +51,16 @@ static int configure(struct vm_config *cfg, int argc, char **argv)
 	return action == VMCFG_CHECK ? 0 : -1;
 }
 
+/* What we were started with, but for descriptors that are interfaces. */
+static int close_inherited(const struct vm_config *cfg, struct volt_err *err)
+{
+	int keep[LIMIT_NETS];
+
+	for (size_t i = 0; i < cfg->n_nets; i++)
+		keep[i] = cfg->nets[i].fd;
+	return sandbox_close_fds(keep, cfg->n_nets, err);
+}
+
 static int open_log(struct resources *res, const struct vm_config *cfg, struct volt_err *err)
 {
 	struct log_config log = {
@@ -105,6 +115,8 @@ static int run(const struct vm_config *cfg, struct resources *res, struct timeli
 	}
 	r = vm_open(vm, cfg, timeline, &err);
 	if (r == 0)
+		r = resources_net_open(res, cfg, &vm->loop, &err);
+	if (r == 0)
 		r = confine(cfg, res, &err);
 	timeline_mark(timeline, TIMELINE_CONFIG);
 	if (r == 0)
@@ -119,6 +131,7 @@ static int run(const struct vm_config *cfg, struct resources *res, struct timeli
 	} else {
 		status = fail(&err, res);
 	}
+	resources_net_done(res);
 	if (vm_destroy(vm))
 		free(vm);
 	log_info("volt-vmm exiting. exit_code=%d", status);
@@ -141,6 +154,8 @@ int main(int argc, char **argv)
 	r = configure(&cfg, argc, argv);
 	if (r >= 0)
 		return r;
+	if (close_inherited(&cfg, &err) < 0)
+		return fail(&err, NULL);
 	timeline_start(&timeline, cfg.start_time_us);
 	if (open_log(&res, &cfg, &err) < 0 || resources_open(&res, &cfg, &err) < 0 ||
 		probe_capabilities(res.kvmfd, &err) < 0)

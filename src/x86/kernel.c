@@ -80,13 +80,17 @@ int kernel_load(int fd, const struct gmem *m, struct kernel_image *ret, struct v
 	return r < 0 ? volt_err_wrap(err, "kernel") : 0;
 }
 
-/* Does the loaded ELF image contain `text`? A bzImage is compressed: false. */
+/*
+ * Does the loaded ELF image contain `text`? A bzImage is compressed: false. A whole vmlinux takes
+ * several milliseconds to search, its constants a fraction of one.
+ */
 static bool contains(const struct gmem *m, const struct kernel_image *image, const char *text)
 {
+	uint64_t at = image->strings_bytes ? image->strings : image->start;
+	uint64_t bytes = image->strings_bytes ? image->strings_bytes : image->end - image->start;
 	struct iovec all;
 
-	if (image->bzimage ||
-		gmem_slice(m, GPA(image->start), image->end - image->start, &all) < 0)
+	if (image->bzimage || gmem_slice(m, GPA(at), bytes, &all) < 0)
 		return false;
 	return memmem(all.iov_base, all.iov_len, text, strlen(text)) != NULL;
 }

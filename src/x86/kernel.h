@@ -33,6 +33,7 @@ struct kernel_image {
 	uint64_t pvh_entry; /* 32-bit, below KERNEL_MAPPED */
 	uint64_t start;	    /* lowest address used */
 	uint64_t end; /* first free address above the kernel, with BSS or bzImage's init_size */
+	uint64_t strings, strings_bytes; /* an ELF kernel's constants; 0 bytes: unknown */
 	struct setup_header header; /* the file's for a bzImage, else what an ELF kernel expects */
 };
 
@@ -41,13 +42,13 @@ int kernel_load(int fd, const struct gmem *m, struct kernel_image *ret, struct v
 
 /*
  * True for a bzImage or if the loaded image contains "Linux version ": a Linux kernel, which cannot
- * run where KVM is software. Reads the whole image: cold path only.
+ * run where KVM is software. Reads the constants, or the whole image: cold path only.
  */
 bool kernel_image_is_linux(const struct gmem *m, const struct kernel_image *image);
 
 /*
  * True if the loaded image contains the signature of ACPI's root pointer, so that it will look for
- * it; false if not, or if it cannot be seen (bzImage). Reads the whole image: cold path only.
+ * it; false if not, or if it cannot be seen (bzImage). Costs the same.
  */
 bool kernel_image_has_acpi(const struct gmem *m, const struct kernel_image *image);
 

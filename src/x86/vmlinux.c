@@ -13,6 +13,7 @@
 
 #define PHDRS_MAX 64	/* Linux has five, Xen and unikernels fewer than ten */
 #define NOTES_MAX 1024	/* in one PT_NOTE; Linux has about twenty */
+#define SECTIONS_MAX 256 /* Linux has about fifty */
 
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
 
@@ -248,6 +249,57 @@ static int find_entries(const struct elf *e, struct kernel_image *image, struct 
 	return 0;
 }
 
+/* Where the bytes [off, off + bytes) of the file come to lie; false if no segment holds them. */
+static bool loaded_at(const struct elf *e, uint64_t off, uint64_t bytes, uint64_t *ret_gpa)
+{
+	for (unsigned i = 0; i < e->n_segments; i++) {
+		const Elf64_Phdr *p = &e->segments[i];
+
+		if (!occupies(p) || off < p->p_offset || off - p->p_offset > p->p_filesz ||
+			bytes > p->p_filesz - (off - p->p_offset))
+			continue;
+		*ret_gpa = p->p_paddr + (off - p->p_offset);
+		return true;
+	}
+	return false;
+}
+
+/* Section header i of the file; false if there is none that makes sense. */
+static bool read_section(const struct elf *e, unsigned i, Elf64_Shdr *ret)
+{
+	const Elf64_Ehdr *h = &e->header;
+	uint64_t off = i * sizeof(*ret);
+
+	return i < h->e_shnum && h->e_shoff <= e->file_bytes - sizeof(*ret) &&
+	       off <= e->file_bytes - sizeof(*ret) - h->e_shoff &&
+	       imgfile_read(e->fd, h->e_shoff + off, ret, sizeof(*ret), "a section", NULL) == 0;
+}
+
+/* Finds .rodata. The section table is a convenience: a file without a sound one is no error. */
+static void find_strings(const struct elf *e, struct kernel_image *image)
+{
+	static const char wanted[] = ".rodata";
+	unsigned n = MIN(e->header.e_shnum, (unsigned)SECTIONS_MAX);
+	char name[sizeof(wanted)];
+	Elf64_Shdr names, s;
+
+	if (e->header.e_shentsize != sizeof(s) || !read_section(e, e->header.e_shstrndx, &names) ||
+		names.sh_offset > e->file_bytes)
+		return;
+	for (unsigned i = 1; i < n && read_section(e, i, &s); i++) {
+		if (s.sh_name > e->file_bytes - names.sh_offset ||
+			sizeof(name) > e->file_bytes - names.sh_offset - s.sh_name ||
+			imgfile_read(e->fd, names.sh_offset + s.sh_name, name, sizeof(name),
+				"a section's name", NULL) < 0 ||
+			memcmp(name, wanted, sizeof(wanted)) != 0)
+			continue;
+		if (s.sh_type == SHT_PROGBITS &&
+			loaded_at(e, s.sh_offset, s.sh_size, &image->strings))
+			image->strings_bytes = s.sh_size;
+		return;
+	}
+}
+
 static int load_segments(const struct elf *e, const struct gmem *m, struct volt_err *err)
 {
 	for (unsigned i = 0; i < e->n_segments; i++) {
@@ -296,6 +348,7 @@ int vmlinux_load(int fd, uint64_t file_bytes, const struct gmem *m, struct kerne
 	r = load_segments(&e, m, err);
 	if (r < 0)
 		return r;
+	find_strings(&e, &image);
 	*ret = image;
 	return 0;
 }

@@ -118,6 +118,39 @@ vt.test("two disks with one id")(
 vt.test("18 disks")(
     lambda: refused(["--kernel", kernel()] + [a for i in range(18)
                                               for a in ("--disk", disk(f"{i}"))], "17"))
+vt.test("a MAC address that is multicast, zero or none, before anything is opened")(
+    lambda: [refused(["--kernel", kernel(), "--net", f"tap=t0,mac={mac}"], f"--net: mac: .*{says}")
+             for mac, says in (("01:00:5e:00:00:01", r"bit 0.*\b02:00:5e:00:00:01$"),
+                               ("00:00:00:00:00:00", r"\b02:00:00:00:00:01$"),
+                               ("02:00:00:00:01", "six bytes"))])
+vt.test("two interfaces with one MAC address, in other letters")(
+    lambda: refused(["--kernel", kernel(), "--net", "tap=a,mac=aa:fc:00:00:00:01",
+                     "--net", "passt,mac=AA:FC:00:00:00:01"], "MAC address is already in use"))
+vt.test("an interface without a back end, and one that is unknown")(
+    lambda: [refused(["--kernel", kernel(), "--net", spec], "tap=NAME.*passt")
+             for spec in ("tap0", "tun=tap0")])
+vt.test("an interface name of 16 bytes")(
+    lambda: refused(["--kernel", kernel(), "--net", "tap=" + 16 * "t"], "--net.*16 bytes.*15"))
+vt.test("a descriptor that is not open, and one that is standard error")(
+    lambda: [refused(["--kernel", kernel(), "--net", f"fd={fd}"], says)
+             for fd, says in ((99, "99 is not open"), (2, "from 3 to"))])
+vt.test("vhost with a rate limit, a bridge without networkd, ports without passt")(
+    lambda: [refused(["--kernel", kernel(), "--net", f"tap=t0,{option}"], says)
+             for option, says in (("vhost,tx-ops=1/1", r"\.vhost: .*rate"),
+                                  ("bridge=br0", r"\.bridge: .*Networkd"),
+                                  ("tcp=80:80", r"\.ports: .*Passt"))])
+vt.test("9 interfaces, and 19 devices")(
+    lambda: [refused(["--kernel", kernel()] + 9 * ["--net", "passt"], "maximum is 8"),
+             refused(["--kernel", kernel()] + 2 * ["--net", "passt"]
+                     + [a for i in range(16) for a in ("--disk", disk(f"{i}"))],
+                     "19 virtio devices.*18")])
+vt.test("a vsock path of 108 bytes")(
+    lambda: refused(["--kernel", kernel(), "--vsock", "/" + 107 * "v"], "108 bytes.*107"))
+vt.test("a vsock in a directory that is missing, and at a file")(
+    lambda: [refused(["--kernel", kernel(), "--vsock", path], says)
+             for path, says in (("/none/v", "/none.*No such file"), (kernel(), "is a file"))])
+vt.test("a vsock address below 3")(
+    lambda: refused(["--kernel", kernel(), "--vsock", "v,cid=2"], "cid.*3 to 4294967294"))
 vt.test("an unknown option of a disk")(
     lambda: refused(["--kernel", kernel(), "--disk", disk() + ",fast"], "--disk.*'fast'"))
 vt.test("an unknown flag, with the one that was meant")(
@@ -141,6 +174,11 @@ vt.test("an unknown key in the second drive, with its path")(
         {"drive_id": "a", "path_on_host": disk("a"), "is_root_device": False},
         {"drive_id": "b", "path_on_host": disk("b"), "is_root_device": False, "speed": 9}])],
         r"drives\[1\]\.speed.*unknown"))
+vt.test("an unknown key in a token bucket, with its path")(
+    lambda: refused(["--config-file", document(**{"network-interfaces": [
+        {"iface_id": "eth0", "host_dev_name": "tap0", "tx_rate_limiter": {
+            "ops": {"size": 1, "refill_time": 1, "burst": 1}}}]})],
+        r"network-interfaces\[0\]\.tx_rate_limiter\.ops\.burst.*unknown"))
 vt.test("a document that is not JSON, with the line")(
     lambda: refused(["--config-file", file("vm.json", b'{\n"boot-source": oops }')], "vm.json:2"))
 vt.test("a document that is missing")(
@@ -194,16 +232,62 @@ def _():
     vt.check("/none" in err, err)
 
 
+@vt.test("--check opens no network and makes no socket")
+def _():
+    trace, path = os.path.join(vt.tmp(), "trace"), os.path.join(vt.tmp(), "v.sock")
+    r = subprocess.run(["strace", "-f", "-qq", "-e", "trace=%network,%file", "-o", trace, BINARY,
+                        "--kernel", kernel(), "--net", "tap=volt-none", "--net", "passt", "--net",
+                        "macvtap=volt-none", "--vsock", path, "--check"], text=True, check=False,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+    vt.same((r.returncode, r.stdout), (0, ""), "status and output")
+    with open(trace, encoding="utf-8") as f:
+        calls = f.read()
+    vt.check(not re.search(r"socket\(|/dev/net|O_CREAT", calls), calls)
+    vt.same(calls.count("execve("), 1, "programs that were started")
+    vt.check(not os.path.lexists(path), "--check made the socket")
+
+
+@vt.test("inherited descriptors are closed, but not those of --net fd=")
+def _():
+    # Not a kernel: the monitor ends after it has closed what it does not need.
+    k, trace = file("kernel", b"\x42" * 70000), os.path.join(vt.tmp(), "trace")
+    fds = sorted(os.open("/dev/null", os.O_RDONLY) for _ in range(3))
+    high = [fd + 40 for fd in fds]
+    for fd, to in zip(fds, high):
+        os.dup2(fd, to)
+        os.close(fd)
+    try:
+        r = subprocess.run(["strace", "-f", "-e", "trace=close_range,fcntl", "-o", trace, BINARY,
+                            "--kernel", k, "--net", f"fd={high[1]}"], text=True, check=False,
+                           stderr=subprocess.PIPE, pass_fds=high, timeout=20)
+    finally:
+        for fd in high:
+            os.close(fd)
+    vt.same(r.returncode, 1, f"exit status (stderr {r.stderr!r})")
+    with open(trace, encoding="utf-8") as f:
+        calls = f.read()
+    vt.check(f"fcntl({high[1]}, F_SETFD, FD_CLOEXEC)" in calls, calls)
+    ranges = re.findall(r"close_range\((\d+), (\d+), 0\) += 0", calls)
+    vt.same([(int(a), int(b)) for a, b in ranges],
+            [(3, high[1] - 1), (high[1] + 1, 0xffffffff)], "ranges that were closed")
+
+
 @vt.test("--dump-config gives a document that gives the same document")
 def _():
     args = ["--kernel", kernel(), "--disk", disk() + ",ro,io=uring,id=q", "--cpus", 4, "--smt",
             "--mem", "300", "--cmdline", 'quiet "x y"', "--id", "a-b", "--console", "off",
-            "--shutdown-timeout", 7]
+            "--shutdown-timeout", 7, "--vsock", os.path.join(vt.tmp(), "v") + ",cid=5",
+            "--net", "tap=tap0,mac=02:fc:00:00:00:01,rx-bandwidth=10M/1000/1M,mtu=9000,queues=2",
+            "--net", "passt,tcp=8080:80,udp=53:53", "--net", "macvtap=eth0,mode=vepa"]
     status, first, err = run(*args, "--dump-config")
     vt.same((status, err), (0, ""), "status and stderr")
     doc = json.loads(first)
     vt.same(doc["machine-config"]["vcpu_count"], 4, "vcpu_count")
     vt.same(doc["machine-config"]["mem_size_mib"], 300, "mem_size_mib")
+    vt.same(doc["network-interfaces"][0]["rx_rate_limiter"], {"bandwidth": {
+        "size": 10485760, "one_time_burst": 1048576, "refill_time": 1000}}, "rx_rate_limiter")
+    vt.same(doc["network-interfaces"][1]["ports"], ["tcp:8080:80", "udp:53:53"], "ports")
+    vt.same(doc["vsock"]["guest_cid"], 5, "guest_cid")
     status, second, err = run("--config-file", file("vm.json", first.encode()), "--dump-config")
     vt.same((status, second, err), (0, first, ""), "the second document")
 
@@ -215,5 +299,5 @@ def _():
     vt.check(re.fullmatch(r"volt-vmm v\d+\.\d+\.\d+\n", out), out)
     status, out, err = run("--bogus", "--help")
     vt.check(status == 0 and out.startswith("Usage: volt-vmm") and not err, (status, out, err))
-    for flag in ("--kernel", "--disk", "--config-file", "--no-seccomp", "--check"):
+    for flag in ("--kernel", "--disk", "--net", "--vsock", "--config-file", "--no-seccomp", "--check"):
         vt.check(flag in out, f"--help lacks {flag}")

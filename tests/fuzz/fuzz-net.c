@@ -3,7 +3,7 @@
  * virtio-net between a driver and a wire that the input plays both: negotiations, frames out with
  * headers of all kinds, frames in, control commands, a link that flaps, broken rings. The device
  * lives from one input to the next and is only reset in between. Oracles, as long as the driver has
- * done nothing wrong: a frame leaves exactly as a model of the rules says, or is counted as dropped;
+ * done nothing wrong: a frame leaves just as a model of the rules says, or is counted as dropped;
  * frames arrive whole, in order and with a header that the driver can take; each command has the
  * model's answer; each buffer comes back once, or is one that the device has in hand.
  */
@@ -175,7 +175,8 @@ static uint8_t model_ctrl(struct world *w, const uint8_t *c, size_t bytes)
 static void make(struct world *w)
 {
 	log_init(&(struct log_config){ .id = "fuzz", .fd = -1 });
-	nic_make(&w->nic, (struct net_params){ 0 }, sock_netif_create("tap", PAIRS, NIC_ALL_OFFLOADS));
+	nic_make(&w->nic, (struct net_params){ 0 },
+		sock_netif_create("tap", PAIRS, NIC_ALL_OFFLOADS));
 	w->link = true;
 }
 
@@ -237,7 +238,7 @@ static size_t frame_length(struct input *in)
 	return l < 0xe0 ? 14 + 2 * l : special[l % ARRAY_SIZE(special)];
 }
 
-static void make_header(struct input *in, uint8_t *h)
+static void make_header(struct input *in, uint8_t *h, size_t bytes)
 {
 	static const uint8_t types[] = { 0, 1, 4, 5, 0x81, 0x84, 0x80, 3 };
 	uint8_t how = take(in);
@@ -252,6 +253,8 @@ static void make_header(struct input *in, uint8_t *h)
 	num_put_le16(h + 6, how & 0x40 ? 34 : take16(in));
 	num_put_le16(h + 8, how & 0x80 ? 6 : take16(in));
 	num_put_le16(h + 10, how);
+	if ((how & 0x60) == 0x60) /* the checksum just so inside the frame, or not */
+		num_put_le16(h + 6, (uint16_t)(bytes - num_get_le16(h + 8) - 2 + how % 4 / 3));
 }
 
 /* Adds a frame to the transmit queue; true if it must appear on the wire, as *want. */
@@ -263,7 +266,7 @@ static bool add_frame(struct world *w, struct input *in, unsigned q, unsigned i,
 	unsigned a = take(in), b = take(in);
 	struct drv_buf bufs[3];
 
-	make_header(in, want->data);
+	make_header(in, want->data, bytes);
 	nic_fill(want->data + NETIF_HEADER_BYTES, bytes, take(in));
 	MUST(gmem_write(&w->nic.mem, GPA(gpa), want->data, total) == 0);
 	a = a % (total + 1);
@@ -283,7 +286,8 @@ static void transmit(struct world *w, struct input *in)
 {
 	const struct net_counters *c = w->nic.c;
 	uint8_t how = take(in);
-	unsigned pair = how & 1 ? net_pairs_of(w) - 1 : 0, q = 2 * pair + 1, n = 1 + how / 2 % BURST;
+	unsigned pair = how & 1 ? net_pairs_of(w) - 1 : 0, n = 1 + how / 2 % BURST;
+	unsigned q = 2 * pair + 1;
 	unsigned queue = pair < w->active ? pair : 0, sent = 0, used = 0, expect = 0;
 	uint64_t packets = c->tx_packets, heap = w->nic.d.heap;
 	uint64_t drops = c->tx_dropped_malformed + c->tx_dropped_offload;
@@ -332,6 +336,9 @@ static void control(struct world *w, struct input *in)
 		c[i] = take(in);
 	if (bytes == 4 && how < 0x60)
 		c[3] = 0;
+	if (bytes == 10 && how < 0x60)
+		num_put_le64(c + 2,
+			NET_GUEST_OFFLOADS & num_get_le16(c + 2) * UINT64_C(0x1000100010001));
 	answer = model_ctrl(w, c, bytes);
 	if (!has(w, VIRTIO_NET_F_CTRL_VQ)) {
 		MUST(nic_ctrl(&w->nic, q, c, bytes, &len) == -1);
@@ -349,6 +356,19 @@ static bool slot_taken(const struct world *w, unsigned pair, unsigned slot)
 	return false;
 }
 
+static uint16_t post_one(
+	struct world *w, unsigned pair, unsigned slot, uint32_t bytes, bool split)
+{
+	uint64_t gpa = NIC_RX + (pair * SLOTS + slot) * SLOT;
+	uint32_t first = bytes < 20 ? 5 : bytes / 3;
+
+	if (!split)
+		return nic_post(&w->nic, 2 * pair, gpa, bytes);
+	return drv_add(&w->nic.d, 2 * pair,
+		(struct drv_buf[]){ { gpa, first, true }, { gpa + first, bytes - first, true } },
+		2);
+}
+
 static void post(struct world *w, struct input *in)
 {
 	static const uint32_t merged[] = { 2048, 1526, 4096, 65562, 2048, 100, 12, 1 << 15 };
@@ -362,8 +382,7 @@ static void post(struct world *w, struct input *in)
 		if (slot_taken(w, pair, slot))
 			break; /* at the ring's end */
 		w->n_heads[pair]++;
-		w->heads[pair][i] = nic_post(&w->nic, 2 * pair,
-			NIC_RX + (pair * SLOTS + slot) * SLOT, bytes);
+		w->heads[pair][i] = post_one(w, pair, slot, bytes, how & 0x40);
 		w->room[pair][i] = bytes;
 	}
 	drv_kick(&w->nic.d, 2 * pair);
@@ -380,7 +399,7 @@ static void put(struct world *w, struct input *in)
 		return;
 	w->wire[queue][i].seed = take(in);
 	w->wire[queue][i].bytes = bytes;
-	make_header(in, w->wire[queue][i].header);
+	make_header(in, w->wire[queue][i].header, bytes);
 	memcpy(scratch.data, w->wire[queue][i].header, NETIF_HEADER_BYTES);
 	nic_fill(scratch.data + NETIF_HEADER_BYTES, bytes, (unsigned)w->wire[queue][i].seed);
 	if (!sock_netif_put(w->nic.s, queue, scratch.data, NETIF_HEADER_BYTES + bytes))
@@ -455,8 +474,9 @@ static void check_received(struct world *w)
 			while (from < w->n_wire[pair] && !is_packet(w, pair, from))
 				from++;
 			MUST(from < w->n_wire[pair]);
-			/* Judged when it came in; the offloads were settled before the frame was put. */
-			MUST(model_rx(w, w->wire[pair][from].header, w->wire[pair][from].bytes));
+			/* Offloads change only when no frame is on its way to a buffer. */
+			MUST(model_rx(w, w->wire[pair][from].header,
+				w->wire[pair][from].bytes));
 			MUST(scratch.data[0] == 0 || on(w, VIRTIO_NET_F_GUEST_CSUM));
 			from++;
 			w->got++;

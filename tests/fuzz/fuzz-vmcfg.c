@@ -33,6 +33,73 @@ static void check_id(const char *id, size_t max)
 			(*id >= 'a' && *id <= 'z') || (*id >= 'A' && *id <= 'Z'));
 }
 
+static void check_link(const char *name)
+{
+	assert(*name && strlen(name) < LIMIT_IFNAME && !strpbrk(name, " /:%"));
+	assert(strcmp(name, ".") != 0 && strcmp(name, "..") != 0);
+}
+
+/* "tcp:1:65535 udp:53:53" */
+static void check_ports(const char *text)
+{
+	assert(*text && strlen(text) < LIMIT_PATH);
+	while (*text) {
+		unsigned long host, guest;
+		char *end;
+
+		assert(strncmp(text, "tcp:", 4) == 0 || strncmp(text, "udp:", 4) == 0);
+		assert(text[4] >= '0' && text[4] <= '9');
+		host = strtoul(text + 4, &end, 10);
+		assert(*end == ':' && end[1] >= '0' && end[1] <= '9');
+		guest = strtoul(end + 1, &end, 10);
+		assert(host >= 1 && host <= 65535 && guest >= 1 && guest <= 65535);
+		assert(!*end || (*end == ' ' && end[1]));
+		text = end + (*end == ' ');
+	}
+}
+
+static void check_limiter(const struct limiter_params *l)
+{
+	assert(l->bandwidth.size <= INT64_MAX && l->ops.size <= INT64_MAX);
+	assert(l->bandwidth.one_time_burst <= INT64_MAX && l->ops.one_time_burst <= INT64_MAX);
+	assert(l->bandwidth.refill_ms <= UINT64_MAX / 1000000);
+	assert(l->ops.refill_ms <= UINT64_MAX / 1000000);
+}
+
+static void check_net(const struct vm_config *cfg, size_t index)
+{
+	static const uint8_t zero[6];
+	const struct net_config *n = &cfg->nets[index];
+	bool tap = n->backend == NET_BACKEND_TAP, passt = n->backend == NET_BACKEND_PASST;
+
+	check_id(n->id, LIMIT_NET_ID);
+	assert(n->backend <= NET_BACKEND_PASST && n->macvtap_mode <= MACVTAP_PASSTHRU);
+	if (n->host_dev)
+		check_link(n->host_dev);
+	if (n->bridge)
+		check_link(n->bridge);
+	if (n->ports)
+		check_ports(n->ports);
+	assert(n->fd == -1 || (n->fd > 2 && tap));
+	assert((n->host_dev != NULL) + (n->fd >= 0) == !passt);
+	assert(!(n->mac_bytes[0] & 1) && memcmp(n->mac_bytes, zero, 6) != 0);
+	assert(n->mac ? strlen(n->mac) == 17 : (n->mac_bytes[0] & 3) == 2);
+	assert(n->mtu == 0 || n->mtu >= 68);
+	assert(n->n_queue_pairs >= 1 && n->n_queue_pairs <= LIMIT_NET_PAIRS);
+	assert(n->n_queue_pairs == 1 || (tap && n->host_dev));
+	assert(!n->bridge || n->backend == NET_BACKEND_NETWORKD);
+	assert(!n->ports || passt);
+	assert(!n->vhost || !passt);
+	check_limiter(&n->rx);
+	check_limiter(&n->tx);
+	for (size_t j = 0; j < index; j++) {
+		const struct net_config *m = &cfg->nets[j];
+
+		assert(strcmp(n->id, m->id) != 0 && memcmp(n->mac_bytes, m->mac_bytes, 6) != 0);
+		assert(n->fd < 0 || n->fd != m->fd);
+	}
+}
+
 static void check_limits(const struct vm_config *cfg)
 {
 	check_id(cfg->id, LIMIT_ID);
@@ -57,11 +124,19 @@ static void check_limits(const struct vm_config *cfg)
 		for (size_t j = 0; j < i; j++)
 			assert(strcmp(d->id, cfg->disks[j].id) != 0);
 	}
+	assert(cfg->n_nets <= LIMIT_NETS);
+	for (size_t i = 0; i < cfg->n_nets; i++)
+		check_net(cfg, i);
+	assert(cfg->vsock_cid >= 3 && cfg->vsock_cid <= 0xfffffffe);
+	if (cfg->vsock_path)
+		assert(*cfg->vsock_path && strlen(cfg->vsock_path) < LIMIT_SOCKET_PATH);
+	assert(cfg->n_disks + cfg->n_nets + (cfg->vsock_path != NULL) + cfg->entropy <=
+		LIMIT_VIRTIO);
 }
 
 static char *dump(const struct vm_config *cfg)
 {
-	static char buf[1 << 18]; /* larger than 17 disks with the longest names */
+	static char buf[1 << 19]; /* larger than 17 disks with the longest names */
 	FILE *f = fmemopen(buf, sizeof(buf), "w");
 
 	assert(f && vmcfg_dump(cfg, f) == 0);

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import vt
 from vmm import Vmm
@@ -47,12 +48,19 @@ def image(name):
     return IMAGES[name]
 
 
-def root_disk(name="root.ext4"):
-    """A copy of the root file system. The lab reads the image over 9p, holes and all: once."""
-    master, path = os.path.join(vt.shared(), "root.ext4"), os.path.join(vt.tmp(), name)
+def master_root():
+    """The root file system that all share, to be read only."""
+    master = os.path.join(vt.shared(), "root.ext4")
     if not os.path.exists(master):
+        # The lab reads the image over 9p, holes and all: once.
         subprocess.run(["cp", "--sparse=always", image("root.ext4"), master + ".new"], check=True)
         os.rename(master + ".new", master)
+    return master
+
+
+def root_disk(name="root.ext4"):
+    """A copy of the root file system."""
+    master, path = master_root(), os.path.join(vt.tmp(), name)
     subprocess.run(["cp", "--sparse=auto", master, path], check=True)
     os.chmod(path, 0o600)
     return path
@@ -68,7 +76,7 @@ class Linux(Vmm):
     """A guest that runs a script with its root on /dev/vda, the script on /dev/vdb."""
 
     def __init__(self, kernel, script, root, *args, cpus=1, mem=256, end="poweroff", io="sync",
-                 disks=(), words=""):
+                 disks=(), words="", **popen):
         name, protocol, own = KERNELS[kernel]
         self.kernel = kernel
         path = os.path.join(vt.tmp(), f"script-{len(os.listdir(vt.tmp()))}")
@@ -83,7 +91,7 @@ class Linux(Vmm):
             argv += ["--initrd", image(initrd)]
         for disk in (f"{root},id=root,io={io}", f"{path},id=script,ro", *disks):
             argv += ["--disk", disk]
-        super().__init__(*argv, *args)
+        super().__init__(*argv, *args, **popen)
 
     def finished(self, seconds=60):
         """The script ended with 0, the guest as asked, and its kernel complains of nothing."""
@@ -99,3 +107,50 @@ class Linux(Vmm):
         found = re.search(rf"^{name}=(.*)$", self.out(), re.M)
         self.expect(found, f"the guest did not say {name}=")
         return found[1]
+
+
+class Talker(Linux):
+    """A guest that does what it is told over its console, its root read-only."""
+
+    LOOP = """
+    stty -echo
+    echo volt-listens
+    while read -r line && [ "$line" != end ]; do
+        eval "$line"
+    done
+    """
+
+    def __init__(self, kernel, *args, words="", **kw):
+        read, self.mouth = os.pipe()
+        self.count = 0
+        super().__init__(kernel, self.LOOP, master_root() + ",ro", *args, words=f"{words} ro",
+                         stdin=read, **kw)
+        os.close(read)
+
+    def listens(self, seconds=40):
+        self.wait_for("volt-listens\n", seconds)
+        return self
+
+    def say(self, line):
+        """A line of shell whose end nobody waits for."""
+        os.write(self.mouth, line.encode() + b"\n")
+
+    def do(self, command, seconds=20, status=0):
+        """The output of a shell command; its status must be this one (None: any)."""
+        self.count += 1
+        at, mark = len(self.out()), f"volt-did-{self.count}="
+        self.say(f"{command}; echo {mark}$?.")
+        said = re.compile(rf"(.*?){mark}(\d+)\.\n", re.S)
+        start = time.monotonic()
+        while not (found := said.search(self.out(), at)):
+            self.expect(self.proc.poll() is None, f"ended before it did: {command}")
+            took = time.monotonic() - start
+            self.expect(took < seconds * vt.FACTOR, f"not done in {took:.0f} s: {command}")
+            time.sleep(min(0.02 + took / 10, 0.3))  # each look takes CPU time from an emulated guest
+        self.expect(status in (None, int(found[2])), f"status {found[2]} of: {command}")
+        return found[1]
+
+    def end(self, seconds=60):
+        """The guest ends itself, and its kernel has nothing to complain of."""
+        self.say("end")
+        return self.finished(seconds)

@@ -105,7 +105,7 @@ static void test_table(void **state)
 		{ { .nr = SYS_mmap, .args = { 0, 4096, PROT_EXEC } }, false, false },
 		{ { .nr = SYS_mprotect, .args = { 0, 4096, PROT_READ | PROT_EXEC } }, false,
 			false },
-		{ { .nr = SYS_madvise, .args = { 0, 4096, MADV_DONTNEED } }, false, true },
+		{ { .nr = SYS_madvise, .args = { 0, 4096, MADV_DONTNEED } }, true, true },
 		{ { .nr = SYS_madvise, .args = { 0, 4096, MADV_HWPOISON } }, false, false },
 		{ { .nr = SYS_execve }, false, false },
 		{ { .nr = SYS_ptrace }, false, false },

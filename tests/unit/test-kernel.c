@@ -94,6 +94,59 @@ static void loads_vmlinux(void **state)
 	assert_all(k.end, 0xee, RAM - k.end);
 }
 
+/* Appends a section table: .rodata at file offset `off`, and the names. */
+static void add_sections(struct image *img, uint64_t off, uint64_t bytes)
+{
+	static const char names[] = "\0.shstrtab\0.rodata";
+	const Elf64_Shdr table[] = {
+		{ 0 },
+		{ .sh_name = 11, .sh_type = SHT_PROGBITS, .sh_offset = off, .sh_size = bytes },
+		{ .sh_name = 1, .sh_type = SHT_STRTAB, .sh_offset = ELF_LEN,
+			.sh_size = sizeof(names) },
+	};
+	Elf64_Ehdr h;
+
+	static_assert(ELF_LEN + 0x20 + sizeof(table) <= IMAGE_MAX, "");
+	memcpy(&h, img->bytes, sizeof(h));
+	h.e_shoff = ELF_LEN + 0x20;
+	h.e_shentsize = sizeof(table[0]);
+	h.e_shnum = ARRAY_SIZE(table);
+	h.e_shstrndx = 2;
+	memcpy(img->bytes, &h, sizeof(h));
+	memcpy(img->bytes + ELF_LEN, names, sizeof(names));
+	memcpy(img->bytes + h.e_shoff, table, sizeof(table));
+	img->len = h.e_shoff + sizeof(table);
+}
+
+static void searches_the_constants_only(void **state)
+{
+	struct kernel_image k;
+	struct volt_err err;
+	struct image img;
+
+	(void)state;
+	image_elf(&img, TEXT, GAP);
+	memcpy(img.bytes + ELF_DATA + 0x20, "RSD PTR ", 8);
+	add_sections(&img, ELF_DATA + 0x10, 0x30);
+	assert_int_equal(load(&img, &k, &err), 0);
+	assert_int_equal(k.strings, TEXT + GAP + 0x10);
+	assert_int_equal(k.strings_bytes, 0x30);
+	assert_true(kernel_image_has_acpi(&ram, &k));
+	assert_false(kernel_image_is_linux(&ram, &k)); /* that text is in another section */
+	/* What no segment holds, or no file has, is not believed: all is searched. */
+	for (uint64_t bytes = ELF_LEN; bytes; bytes = bytes == ELF_LEN ? UINT64_MAX : 0) {
+		add_sections(&img, ELF_DATA + 0x10, bytes);
+		assert_int_equal(load(&img, &k, &err), 0);
+		assert_int_equal(k.strings_bytes, 0);
+		assert_true(kernel_image_is_linux(&ram, &k));
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		img.bytes[ELF_EHDR_AT(e_shoff) + i % 8] ^= (uint8_t)(1 + i);
+		img.bytes[ELF_EHDR_AT(e_shstrndx)] = (uint8_t)i;
+		assert_int_equal(load(&img, &k, &err), 0);
+	}
+}
+
 static void finds_entries(void **state)
 {
 	struct kernel_image k;
@@ -493,6 +546,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(loads_vmlinux),
+		cmocka_unit_test(searches_the_constants_only),
 		cmocka_unit_test(finds_entries),
 		cmocka_unit_test(ignores_empty_segments),
 		cmocka_unit_test(loads_bzimage),

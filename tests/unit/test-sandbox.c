@@ -91,12 +91,8 @@ static int early(void)
 {
 	struct volt_err err = { 0 };
 	struct rlimit lim;
-	int fd = open("/dev/null", O_RDONLY), high = fcntl(fd, F_DUPFD, 700);
 
-	CHECK(fd > 2 && high >= 700);
 	CHECK(sandbox_early(&err) == 0);
-	CHECK(fcntl(fd, F_GETFD) < 0 && fcntl(high, F_GETFD) < 0);
-	CHECK(fcntl(STDERR_FILENO, F_GETFD) >= 0);
 	CHECK(umask(0) == 077);
 	CHECK(getrlimit(RLIMIT_CORE, &lim) == 0 && lim.rlim_cur <= 1 && lim.rlim_max <= 1);
 	CHECK(sandbox_early(&err) == 0); /* a second time changes nothing */
@@ -107,6 +103,61 @@ static void test_early(void **state)
 {
 	(void)state;
 	ASSERT_CHILD(early);
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int close_all(void)
+{
+	struct volt_err err = { 0 };
+	int fd = open("/dev/null", O_RDONLY), high = fcntl(fd, F_DUPFD, 700);
+
+	CHECK(fd > 2 && high >= 700);
+	CHECK(sandbox_close_fds(NULL, 0, &err) == 0);
+	CHECK(!is_open(fd) && !is_open(high));
+	CHECK(is_open(0) && is_open(1) && is_open(2));
+	CHECK(sandbox_close_fds(NULL, 0, &err) == 0); /* a second time changes nothing */
+	return 0;
+}
+
+/* Kept are the first, one in the middle and the last; out of order, one twice, with holes. */
+static int close_some(void)
+{
+	static const int keep[] = { 700, -1, 3, 10, 3, -1 };
+	struct volt_err err = { 0 };
+	int fd = open("/dev/null", O_RDONLY);
+
+	for (int to = 3; to <= 12; to++)
+		CHECK(fd == to || dup2(fd, to) == to);
+	CHECK(dup2(fd, 699) == 699 && dup2(fd, 700) == 700 && dup2(fd, 701) == 701);
+	CHECK(sandbox_close_fds(keep, ARRAY_SIZE(keep), &err) == 0);
+	for (int i = 0; i <= 1000; i++)
+		CHECK(is_open(i) == (i <= 3 || i == 10 || i == 700));
+	CHECK(fcntl(3, F_GETFD) == FD_CLOEXEC && fcntl(10, F_GETFD) == FD_CLOEXEC);
+	CHECK(fcntl(700, F_GETFD) == FD_CLOEXEC);
+	CHECK(fcntl(0, F_GETFD) == 0); /* the standard ones are as they were */
+	return 0;
+}
+
+static int close_keep_closed(void)
+{
+	static const int keep[] = { 900 };
+	struct volt_err err = { 0 };
+
+	CHECK(sandbox_close_fds(keep, 1, &err) == -EBADF);
+	CHECK(strcmp(err.msg, "keep descriptor 900: Bad file descriptor") == 0);
+	return 0;
+}
+
+static void test_close_fds(void **state)
+{
+	(void)state;
+	ASSERT_CHILD(close_all);
+	ASSERT_CHILD(close_some);
+	ASSERT_CHILD(close_keep_closed);
 }
 
 static char dir[64];
@@ -495,6 +546,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_early),
+		cmocka_unit_test(test_close_fds),
 		cmocka_unit_test_setup_teardown(test_landlock, setup_dir, teardown_dir),
 		cmocka_unit_test(test_landlock_absent),
 		cmocka_unit_test(test_report),

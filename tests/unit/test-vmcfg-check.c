@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,6 +51,7 @@ static int set_up(void **state)
 	mkdir("dir", 0755);
 	mkdir("open", 0777);
 	chmod("open", 0777);
+	mkdir("closed", 0755);
 	mkfifo("fifo", 0666);
 	chmod("fifo", 0666);
 	return symlink("disk", "link");
@@ -126,6 +129,7 @@ static const struct {
 	{ "--kernel kernel --initrd initrd --disk disk --console file:open/new --log-path fifo",
 		"" },
 	{ "--kernel kernel --disk readonly,ro --disk link,ro --disk disk", "" },
+	{ "--kernel kernel --vsock open/v --net tap=nosuchtap --net macvtap=nosuchlink", "" },
 	{ "--kernel none",
 		"kernel: none cannot be found: No such file or directory; check the path\n" },
 	{ "--kernel kernel/x",
@@ -176,6 +180,17 @@ static const struct {
 		"log: kernel/log cannot be written: Not a directory\n" },
 	{ "--kernel kernel --metrics-path readonly",
 		"metrics: readonly cannot be written: Permission denied\n" },
+	{ "--kernel kernel --vsock none/v", "vsock: the directory none cannot be found: No such "
+					    "file or directory; make it first\n" },
+	{ "--kernel kernel --vsock kernel/v", "vsock: kernel is not a directory\n" },
+	{ "--kernel kernel --vsock closed/v",
+		"vsock: no socket can be made in closed: Permission denied\n" },
+	{ "--kernel kernel --vsock disk",
+		"vsock: disk is a file, and is not overwritten; give another path\n" },
+	{ "--kernel kernel --vsock link",
+		"vsock: link is a symbolic link, and is not overwritten; give another path\n" },
+	{ "--kernel kernel --net fd=999", "interface 'net0'.fd: 999 is not open; whoever starts "
+					  "volt-vmm has to leave it open for it\n" },
 	/* Together. */
 	{ "--kernel none --initrd empty --disk odd --disk dir,id=d --cpus 0 --log-path dir",
 		"--cpus: must be a whole number from 1 to 32, not '0'\n"
@@ -211,7 +226,7 @@ static void nothing_is_created_or_kept_open(void **state)
 	before = dup(0);
 	close(before);
 	check("--kernel kernel --initrd initrd --disk disk --console file:open/new --log-path "
-	      "open/log",
+	      "open/log --vsock open/vsock --net tap=t0",
 		out);
 	after = dup(0);
 	close(after);
@@ -220,6 +235,36 @@ static void nothing_is_created_or_kept_open(void **state)
 	assert_int_equal(before, after); /* the lowest free one */
 	assert_int_equal(stat("open/new", &st), -1);
 	assert_int_equal(stat("open/log", &st), -1);
+	assert_int_equal(stat("open/vsock", &st), -1);
+}
+
+/* A socket that a VM left behind is no obstacle, and stays until the next one starts. */
+static void a_socket_may_be_there(void **state)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "open/stale" };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char text[4096];
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	close(fd);
+	check_as_nobody("--kernel kernel --vsock open/stale", text, sizeof(text));
+	assert_string_equal(text, "");
+	assert_int_equal(lstat("open/stale", &st), 0);
+}
+
+static void an_open_descriptor_is_an_interface(void **state)
+{
+	char args[64], text[4096];
+	int fd = fcntl(0, F_DUPFD, 3);
+
+	(void)state;
+	snprintf(args, sizeof(args), "--kernel kernel --net fd=%d", fd);
+	check_as_nobody(args, text, sizeof(text));
+	assert_string_equal(text, "");
+	assert_true(fcntl(fd, F_GETFD) >= 0);
+	close(fd);
 }
 
 /* A configuration that no parser made is checked as well. */
@@ -231,7 +276,18 @@ static void values_are_checked_whoever_set_them(void **state)
 		"instance.shutdown_timeout_s: must be a whole number from 1 to 86400",
 		"id: is missing",
 		"disk 'd'.n_queues: must be a whole number from 0 to 8",
+		"interface 'n'.host_dev_name: 'a/b' cannot be the name of an interface, which has "
+		"no blank, '/', ':' or '%'",
+		"interface 'n'.fd: must be a whole number from 3 to 2147483647",
+		"interface 'n'.guest_mac: '12' is not a MAC address; give six bytes of two "
+		"hexadecimal digits with colons between them, such as 02:fc:00:00:00:01",
+		"interface 'n'.mtu: must be a whole number from 68 to 65535",
+		"interface 'n'.ports: 'x' forwards no port; give tcp:HOST:GUEST or udp:HOST:GUEST "
+		"with numbers from 1 to 65535, such as tcp:8080:80",
+		"interface 'n'.rx_rate_limiter.ops.size: must be a whole number below 2^63",
 		"disk 'd': has no path",
+		"interface 'n'.fd: and host_dev_name 'a/b' exclude each other; give one of them",
+		"interface 'n'.ports: is for the back end Passt, and this one is Tap",
 	};
 	struct vmcfg_errors e = { 0 };
 	struct vm_config cfg;
@@ -247,6 +303,17 @@ static void values_are_checked_whoever_set_them(void **state)
 	cfg.n_disks = 1;
 	cfg.disks[0].id = strdup("d");
 	cfg.disks[0].n_queues = 9;
+	cfg.n_nets = 1;
+	cfg.nets[0] = (struct net_config){
+		.id = strdup("n"),
+		.host_dev = strdup("a/b"),
+		.fd = 2,
+		.mac = strdup("12"),
+		.mtu = 67,
+		.n_queue_pairs = 1,
+		.ports = strdup("tcp:1:1 x"),
+		.rx.ops.size = UINT64_MAX,
+	};
 	vmcfg_check_values(&cfg, &e);
 	assert_int_equal(e.n, ARRAY_SIZE(expected));
 	for (size_t i = 0; i < e.n; i++)
@@ -260,6 +327,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_file_is_judged),
 		cmocka_unit_test(nothing_is_created_or_kept_open),
+		cmocka_unit_test(a_socket_may_be_there),
+		cmocka_unit_test(an_open_descriptor_is_an_interface),
 		cmocka_unit_test(values_are_checked_whoever_set_them),
 	};
 

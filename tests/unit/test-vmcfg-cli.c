@@ -70,6 +70,7 @@ static void every_flag_reaches_its_field(void **state)
 		"--console file:c --no-entropy --boot-timer --id web-1 --shutdown-timeout 7 "
 		"--no-seccomp --no-landlock --log-path l --level WARNING --module vm --show-level "
 		"--show-log-origin --metrics-path m --start-time-us 1 --start-time-cpu-us 2 "
+		"--net tap=t0 --vsock v.sock,cid=7 "
 		"--parent-cpu-time-us 3",
 		NULL);
 	assert_int_equal(r.action, VMCFG_RUN);
@@ -94,6 +95,10 @@ static void every_flag_reaches_its_field(void **state)
 	assert_string_equal(r.cfg.metrics_path, "m");
 	assert_true(r.cfg.start_time_us == 1 && r.cfg.start_time_cpu_us == 2);
 	assert_true(r.cfg.parent_cpu_time_us == 3);
+	assert_int_equal(r.cfg.n_nets, 1);
+	assert_string_equal(r.cfg.nets[0].host_dev, "t0");
+	assert_string_equal(r.cfg.vsock_path, "v.sock");
+	assert_true(r.cfg.vsock_cid == 7);
 	done(&r);
 }
 
@@ -104,6 +109,8 @@ static void flags_have_their_own_defaults(void **state)
 	(void)state;
 	run_ok(&r, "--kernel k --disk a --disk b,ro", NULL);
 	assert_true(r.cfg.entropy);
+	assert_int_equal(r.cfg.n_nets, 0);
+	assert_null(r.cfg.vsock_path);
 	assert_int_equal(r.cfg.vcpus, 1);
 	assert_true(r.cfg.mem_bytes == 128 * MIB);
 	assert_string_equal(r.cfg.cmdline, "console=ttyS0 reboot=k panic=1 i8042.noaux i8042.nomux "

@@ -69,10 +69,19 @@ static void write_row(const struct vmcfg_row *row, FILE *out)
 						       : "");
 		return;
 	}
+	if (row->type == VMCFG_NESTED) {
+		fprintf(out, "An object, a %s.\n", row->object->name);
+		fill(row->doc, out);
+		return;
+	}
 	vmcfg_row_accepts(row, accepts, sizeof(accepts));
 	accepts[0] = (char)toupper(accepts[0]);
 	if (row->required)
 		snprintf(line, sizeof(line), "%s, required.", accepts);
+	else if (row->type == VMCFG_IGNORED)
+		snprintf(line, sizeof(line), "%s, ignored.", accepts);
+	else if (row->type == VMCFG_WORDS || (row->optional && !row->names))
+		snprintf(line, sizeof(line), "%s.", accepts);
 	else if (row->type == VMCFG_STRING)
 		snprintf(line, sizeof(line), "%s%s%s.", accepts, row->def_text ? ", default " : "",
 			row->def_text ? row->def_text : "");
@@ -107,21 +116,31 @@ static bool documented(const struct vmcfg_section *s)
 	return s->kind != VMCFG_NONE && s->kind != VMCFG_LAUNCH;
 }
 
+/* Top-level sections and what is nested in them; NULL behind the last. */
+static const struct vmcfg_section *nth(size_t i)
+{
+	if (i < vmcfg_doc_n_sections)
+		return &vmcfg_doc_sections[i];
+	i -= vmcfg_doc_n_sections;
+	return i == 0 ? &vmcfg_doc_limiter : i == 1 ? &vmcfg_doc_bucket : NULL;
+}
+
 static void rewrite_keys(void)
 {
 	char *page = slurp(MAN "volt-vm.5");
+	const struct vmcfg_section *s;
 
-	for (size_t i = 0; i < vmcfg_doc_n_sections; i++) {
+	for (size_t i = 0; (s = nth(i)); i++) {
 		char marker[64], *at, *end, *text, *all = NULL;
 
-		if (!documented(&vmcfg_doc_sections[i]))
+		if (!documented(s))
 			continue;
-		snprintf(marker, sizeof(marker), ".\\\" keys of %s\n", vmcfg_doc_sections[i].name);
+		snprintf(marker, sizeof(marker), ".\\\" keys of %s\n", s->name);
 		at = strstr(page, marker);
 		assert_non_null(at);
 		end = strstr(at, ".El\n");
 		assert_non_null(end);
-		text = section_text(&vmcfg_doc_sections[i]);
+		text = section_text(s);
 		assert_true(asprintf(&all, "%.*s%s%s", (int)(at - page), page, text, end + 4) > 0);
 		free(page);
 		free(text);
@@ -135,14 +154,14 @@ static void rewrite_keys(void)
 
 static void every_key_is_in_the_manual(void **state)
 {
+	const struct vmcfg_section *s;
 	char *page;
 
 	(void)state;
 	if (getenv("VMCFG_WRITE"))
 		rewrite_keys();
 	page = slurp(MAN "volt-vm.5");
-	for (size_t i = 0; i < vmcfg_doc_n_sections; i++) {
-		const struct vmcfg_section *s = &vmcfg_doc_sections[i];
+	for (size_t i = 0; (s = nth(i)); i++) {
 		char *text;
 
 		if (s->kind == VMCFG_NONE)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening the network interfaces and the vsock socket of the configuration, see resources.h. */
+#include <errno.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "passt.h"
+#include "resources.h"
+#include "tap.h"
+#include "vhost-net.h"
+#include "vsock.h"
+
+static const char *const macvtap_modes[] = {
+	[MACVTAP_BRIDGE] = "bridge",
+	[MACVTAP_VEPA] = "vepa",
+	[MACVTAP_PRIVATE] = "private",
+	[MACVTAP_PASSTHRU] = "passthru",
+};
+
+static int open_netif(const struct vm_config *cfg, const struct net_config *n, struct loop *loop,
+	struct netif **ret, struct volt_err *err)
+{
+	switch (n->backend) {
+	case NET_BACKEND_TAP:
+		if (n->fd >= 0)
+			return tap_from_fd(n->fd, loop, ret, err);
+		return tap_open(n->host_dev, n->n_queue_pairs, n->mtu, loop, ret, err);
+	case NET_BACKEND_MACVTAP:
+		return tap_open_macvtap(n->host_dev, macvtap_modes[n->macvtap_mode], n->mac_bytes,
+			n->mtu, loop, ret, err);
+	case NET_BACKEND_NETWORKD:
+		return tap_open_networkd(n->host_dev, n->bridge, cfg->id, n->mtu, loop, ret,
+			err);
+	case NET_BACKEND_PASST:
+		return passt_start(n->ports, n->mtu, loop, ret, err);
+	}
+	return volt_err_set(err, EINVAL, "unknown back end %d", (int)n->backend);
+}
+
+/* Without vhost the frames take the way through this process, which works as well. */
+static int open_vhost(const struct net_config *n, const struct netif *netif,
+	struct vhost_net **ret, struct volt_err *err)
+{
+	struct volt_err why = { 0 };
+
+	*ret = NULL;
+	if (!n->vhost)
+		return 0;
+	if (!netif->ops->can_vhost)
+		return volt_err_set(err, EINVAL, "vhost needs a tap, %s is none", netif->ops->name);
+	if (vhost_net_open(netif->n_queues, ret, &why) < 0)
+		log_warn("net '%s': %s; its frames pass through volt-vmm instead", n->id, why.msg);
+	return 0;
+}
+
+static int open_vsock(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
+{
+	char name[] = "volt-helper-unlink";
+	char *const argv[] = { name, cfg->vsock_path, NULL };
+	struct volt_err why = { 0 };
+	unsigned n_fds;
+	int fds[HELPER_FDS];
+
+	if (!cfg->vsock_path)
+		return 0;
+	r->vsockfd = vsock_listen(cfg->vsock_path, err);
+	if (r->vsockfd < 0)
+		return r->vsockfd;
+	if (helper_start(argv, &r->vsock_cleaner, fds, &n_fds, &why) < 0)
+		log_warn("vsock: %s; '%s' will stay behind when the VM ends", why.msg,
+			cfg->vsock_path);
+	return 0;
+}
+
+int resources_net_open(struct resources *r, const struct vm_config *cfg, struct loop *loop,
+	struct volt_err *err)
+{
+	for (size_t i = 0; i < cfg->n_nets; i++) {
+		const struct net_config *n = &cfg->nets[i];
+		int e = open_netif(cfg, n, loop, &r->nets[i], err);
+
+		if (e == 0)
+			e = open_vhost(n, r->nets[i], &r->vhosts[i], err);
+		if (e < 0)
+			return volt_err_wrap(err, "net '%s'", n->id);
+	}
+	return open_vsock(r, cfg, err);
+}
+
+void resources_net_done(struct resources *r)
+{
+	for (size_t i = 0; i < LIMIT_NETS; i++) {
+		vhost_net_destroy(take_ptr(&r->vhosts[i]));
+		netif_destroy(take_ptr(&r->nets[i]));
+	}
+	r->vsockfd = fd_close(r->vsockfd);
+	helper_done(&r->vsock_cleaner);
+}

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every network back end with every kind of kernel: pings, full MTU, 64 MiB each way, link flap.
+
+VOLT_ROUNDS=N: N times the traffic in one boot, and again in N / 10 further boots (make soak).
+"""
+import os
+
+import vt
+from linux import Talker
+from netback import BACKENDS, connect, flap, full_ping, ping, reach, serve, transfer
+
+ROUNDS = int(os.environ.get("VOLT_ROUNDS", "1"))
+MIB = int(os.environ.get("VOLT_NET_MIB", "64"))
+KERNELS = {"tuned": "tuned-pvh", "bare": "bare", "cloud-6.1": "cloud-6.1"}
+
+
+def _boot(kernel, backend, rounds):
+    g = Talker(KERNELS[kernel], *backend.options(), netns=backend.host, pass_fds=backend.fds)
+    connect(g, backend)
+    reach(g, backend)
+    rates = []
+    for _ in range(rounds):
+        ping(g, backend)
+        full_ping(g, backend)
+        rates.append(transfer(g, backend, MIB))
+        flap(g, backend)
+        transfer(g, backend, 1)
+    g.end()
+    print("MB/s out, in:", ", ".join(f"{o:.0f} {i:.0f}" for o, i in rates))
+
+
+def _cell(kernel, make):
+    backend = make()
+    serve(backend)
+    for _ in range(1 + ROUNDS // 10):
+        _boot(kernel, backend, ROUNDS)
+
+
+for BACKEND in BACKENDS:
+    for KERNEL in KERNELS:
+        vt.test(f"{BACKEND.name}, {KERNEL}: pings, full MTU, {MIB} MiB each way, link flap",
+                timeout=60 + 40 * ROUNDS * (1 + ROUNDS // 10))(
+            lambda kernel=KERNEL, make=BACKEND: _cell(kernel, make))
