@@ -82,6 +82,9 @@ static const struct member net_members[] = {
 	MEMBER(struct net_counters, ctrl_commands),
 	MEMBER(struct net_counters, ctrl_refused),
 	MEMBER(struct net_counters, link_changes),
+	MEMBER(struct net_counters, vhost_starts),
+	MEMBER(struct net_counters, vhost_stops),
+	MEMBER(struct net_counters, vhost_errors),
 };
 
 static const struct member vsock_members[] = {
