@@ -7,7 +7,9 @@
 import os
 import re
 import time
+from subprocess import DEVNULL, PIPE
 
+import networkd
 import vt
 from netns import Namespace, snmp, veth
 
@@ -150,7 +152,32 @@ class Passt(Backend):
         return f"{self.HOST}:{PORT + 1}"
 
 
-BACKENDS = [Tap, TapFd, Macvtap, VhostTap, VhostMacvtap, Passt]
+class Networkd(Backend):
+    """A tap that a real systemd-networkd makes a port of its bridge. The test's process itself is in
+    the namespaces of that host."""
+
+    name = "networkd"
+
+    def __init__(self):
+        daemons = networkd.Host()
+        super().__init__()
+        self.host = self.world = Namespace.own()
+        daemons.unit("br0.netdev", "[NetDev]\nName=br0\nKind=bridge\n")
+        daemons.unit("br0.network", "[Match]\nName=br0\n[Network]\nConfigureWithoutCarrier=yes\n"
+                                    f"Address={WORLD}/24\nLinkLocalAddressing=no\n")
+        vt.until(lambda: f" {WORLD}/24" in self.host.run("ip", "address", "show", "dev", "br0"),
+                 "networkd's bridge")
+        self.link = (self.host, "vt0")
+
+    def net(self):
+        return "networkd=vt0,bridge=br0"
+
+    def started(self, g):
+        vt.until(lambda: self.host.links().get("vt0", {}).get("master") == "br0",
+                 "networkd makes the tap a port of the bridge")
+
+
+BACKENDS = [Tap, TapFd, Macvtap, VhostTap, VhostMacvtap, Passt, Networkd]
 
 
 # ---- a guest's side of the network ----
@@ -176,7 +203,7 @@ def connect(g, backend):
 
 def serve(backend):
     """Transfers for the guest in the world; it ends with the test."""
-    p = backend.world.popen([NET_TOOL, "serve", f"0.0.0.0:{PORT}"], stdin=-3, stdout=-1)
+    p = backend.world.popen([NET_TOOL, "serve", f"0.0.0.0:{PORT}"], stdin=DEVNULL, stdout=PIPE)
     vt.same(p.stdout.readline(), b"serving\n", "what net-tool says")
     return p
 

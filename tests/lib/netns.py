@@ -11,10 +11,11 @@ import os
 import re
 import struct
 import subprocess
+import time
 
 import vt
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000
 TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x400454ca, 0x0002, 0x1000, 0x4000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,6 +39,13 @@ class Namespace:
             _call("setns", own, CLONE_NEWNET)
             os.close(own)
         self.ip("link set lo up", *lines)
+
+    @classmethod
+    def own(cls):
+        """The one that the test's process is in."""
+        n = cls.__new__(cls)
+        n.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return n
 
     def enter(self):
         """For preexec_fn; the caller does not come back."""
@@ -66,9 +74,15 @@ class Namespace:
         return {x["ifname"]: x for x in json.loads(self.run("ip", "-details", "-json", "link"))}
 
     def traffic(self, dev):
-        """The link's counters as {("rx" or "tx", "bytes" or "packets" or ...): number}."""
-        found = json.loads(self.run("ip", "-statistics", "-json", "link", "show", dev))[0]
-        return {(way, k): v for way in ("rx", "tx") for k, v in found["stats64"][way].items()}
+        """(time, {"rx_bytes", "rx_packets", "tx_bytes", "tx_packets"}) of a link."""
+        def read():
+            with open("/proc/thread-self/net/dev", encoding="ascii") as f:
+                return time.monotonic(), f.read()
+
+        at, text = self.within(read)
+        words = re.search(rf"^ *{dev}: *(.*)$", text, re.M)[1].split()
+        return at, dict(zip(("rx_bytes", "rx_packets", "tx_bytes", "tx_packets"),
+                            (int(words[i]) for i in (0, 1, 8, 9))))
 
     def move(self, dev, other):
         """Moves a link into the other namespace."""
@@ -98,6 +112,17 @@ class Namespace:
         # The namespace is that of who opened the device.
         fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         return fd
+
+
+def own_dev():
+    """Gives the test's process a /dev of its own with what volt-vmm needs, open to everybody."""
+    if os.geteuid() != 0:
+        raise vt.Skip("needs root, for a mount namespace")
+    _call("unshare", CLONE_NEWNS)
+    subprocess.run(["sh", "-ec", "mount --make-rprivate /; mount -t tmpfs -o mode=755 tmpfs /dev; "
+                    "mkdir /dev/net; mknod -m 666 /dev/null c 1 3; mknod -m 666 /dev/urandom c 1 9; "
+                    "mknod -m 666 /dev/kvm c 10 232; mknod -m 666 /dev/net/tun c 10 200"],
+                   check=True)
 
 
 def snmp(text, group):

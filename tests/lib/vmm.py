@@ -31,8 +31,8 @@ class Vmm:
     """One volt-vmm. Its console is in a file unless stdout says otherwise; stderr always is."""
 
     def __init__(self, *args, stdin=subprocess.DEVNULL, stdout=None, binary=BINARY, env=None,
-                 netns=None, pass_fds=()):
-        self.args = [binary, *map(str, args)]
+                 netns=None, pass_fds=(), wrap=()):
+        self.args = [*wrap, binary, *map(str, args)]
         base = os.path.join(vt.tmp(), f"vmm-{time.monotonic_ns()}")
         self._out, self._out_at = "", 0
         self.out_path, self.err_path = base + ".out", base + ".err"

@@ -12,7 +12,7 @@ import threading
 import time
 
 import vt
-from netns import Namespace
+from netns import Namespace, own_dev
 from vmm import disk, guest
 
 ETHERTYPE = 0x88b5
@@ -62,7 +62,7 @@ def _ping_until_end(g, host, seconds=60):
 
 def _net(net, *args, cmdline="", queues=""):
     host = _host(queues)
-    _ping_until_end(_guest("net", host, net, *args, cmdline=cmdline), host)
+    _ping_until_end(_guest("net", host, net, *args, cmdline=f"expect.mac0=6 {cmdline}"), host)
     vt.check("t0" in host.links(), "the tap that was ours is gone")
 
 
@@ -80,6 +80,32 @@ def _():
     g = _guest("net", host, f"fd={fd}", pass_fds=(fd,))
     os.close(fd)
     _ping_until_end(g, host)
+
+
+@vt.test("net: without /dev/vhost-net vhost=on is a line in the log, and frames pass all the same",
+         timeout=90)
+def _():
+    own_dev()
+    host = _host()
+    g = _guest("net", host, "tap=t0,vhost=on")
+    _ping_until_end(g, host)
+    g.expect("/dev/vhost-net does not exist" in g.err() and "through volt-vmm instead" in g.err(),
+             "the log does not say so")
+
+
+@vt.test("net: no rights at all: a tap of ours that is up is used, and one that is down is so for the"
+         " guest too", timeout=90)
+def _():
+    own_dev()
+    os.chmod(vt.tmp(), 0o777)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    host = Namespace("tuntap add dev t0 mode tap vnet_hdr user 65534",
+                     "address add 10.7.0.1/24 dev t0", "link set t0 up")
+    _ping_until_end(_guest("net", host, "tap=t0", wrap=nobody), host)
+    host.ip("link set t0 down")
+    g = _guest("net", host, "tap=t0", cmdline="link", wrap=nobody).passed()
+    g.expect("link t0 is down, and so is the guest's" in g.err(), "the log does not say so")
+    g.expect("link down\n" in g.out(), "the guest's link is up")
 
 
 @vt.test("net: a tap that volt-vmm makes is gone with it", timeout=90)

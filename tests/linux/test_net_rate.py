@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rate limits over 10 s and within 5 %: bytes and frames, to the guest and from it, with bursts.
+
+The host's own counters of the tap are the judge. A bucket of `size` begins full and is refilled with
+`size` in `ms`, a burst comes once: so a time t after the first frame size + burst + t * rate has
+passed, and in any later 10 s 10 * rate. The rates are far below what an emulated guest can do.
+"""
+import time
+from subprocess import DEVNULL
+
+import vt
+from linux import Talker
+from netback import GUEST, NET_TOOL, PORT, WORLD, Tap, connect, reach
+
+SECONDS = 10
+# size, milliseconds, burst; and of which the two directions are not the same
+LIMITS = {
+    "bandwidth": {"rx": (256 << 10, 500, 1 << 20), "tx": (400 << 10, 1000, 512 << 10)},
+    "ops": {"rx": (150, 500, 600), "tx": (400, 1000, 300)},
+}
+DATAGRAM = {"bandwidth": 1400, "ops": 64}
+COUNTER = {"bandwidth": "bytes", "ops": "packets"}
+
+
+def _other(way):
+    """What goes to the guest (rx) is what the tap sends."""
+    return {"rx": "tx", "tx": "rx"}[way]
+
+
+def _watch(host, name, way, before):
+    """Samples the counter: [(time, count since `before`)] for two periods from the first frame."""
+    key = f"{_other(way)}_{COUNTER[name]}"
+    samples, start = [], None
+    while start is None or samples[-1][0] < start + 2 * SECONDS + 1:
+        at, counters = host.traffic("t0")
+        samples.append((at, counters[key] - before[key]))
+        if start is None and samples[-1][1] > 20 * (1500 if name == "bandwidth" else 1):
+            start = at
+        vt.check(start or len(samples) < 3000, "no frame passes")
+        time.sleep(0.01)
+    return start, samples
+
+
+def _at(samples, when):
+    return min(samples, key=lambda s: abs(s[0] - when))
+
+
+def _judge(g, name, way, start, samples):
+    size, ms, burst = LIMITS[name][way]
+    rate = size * 1000 / ms
+    at, got = _at(samples, start + SECONDS)
+    wanted = size + burst + rate * (at - start)
+    later, end = _at(samples, start + 2 * SECONDS)
+    steady, wanted_steady = end - got, rate * (later - at)
+    print(f"{way} {name}: {got} of {wanted:.0f} ({got / wanted:.3f}), then {steady} of "
+          f"{wanted_steady:.0f} ({steady / wanted_steady:.3f})")
+    g.expect(abs(got / wanted - 1) < 0.05,
+             f"{way} {name}: {got} in the first {at - start:.2f} s, wanted {wanted:.0f}")
+    g.expect(abs(steady / wanted_steady - 1) < 0.05,
+             f"{way} {name}: {steady} in the next {later - at:.2f} s, wanted {wanted_steady:.0f}")
+
+
+def _limit(name, way):
+    backend = Tap()
+    more = "".join(f",{w}-{name}={size}/{ms}/{burst}"
+                   for w, (size, ms, burst) in LIMITS[name].items())
+    g = Talker("tuned-pvh", *backend.options(more), netns=backend.host)
+    connect(g, backend)
+    _, before = backend.host.traffic("t0")
+    reach(g, backend)
+    size, ms, _ = LIMITS[name][way]
+    unit = DATAGRAM[name] + 42 if name == "bandwidth" else 1
+    rate = int(size * 1000 / ms / unit)  # the limit in datagrams a second
+    flood = [f"{{}}:{PORT + 7}", DATAGRAM[name], 2 * rate + 300, (2 * SECONDS + 4) * 1000]
+    if way == "rx":
+        backend.host.popen([NET_TOOL, "flood", flood[0].format(GUEST), *flood[1:]], stdin=DEVNULL)
+    else:
+        words = " ".join(map(str, flood)).format(WORLD)
+        g.do(f"(net-tool flood {words} >/dev/null 2>&1 &)")
+    start, samples = _watch(backend.host, name, way, before)
+    _judge(g, name, way, start, samples)
+    g.proc.kill()
+
+
+for NAME in LIMITS:
+    for WAY in ("rx", "tx"):
+        vt.test(f"{WAY}-{NAME}: the burst, then the rate, within 5 %", timeout=120)(
+            lambda name=NAME, way=WAY: _limit(name, way))
