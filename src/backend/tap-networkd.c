@@ -8,8 +8,8 @@
 #include "tap-core.h"
 #include "tap.h"
 
-int tap_open_networkd(const char *name, const char *bridge, const char *owner, struct loop *loop,
-	struct netif **ret, struct volt_err *err)
+int tap_open_networkd(const char *name, const char *bridge, const char *owner, uint16_t mtu,
+	struct loop *loop, struct netif **ret, struct volt_err *err)
 {
 	char program[] = "volt-helper-networkd";
 	char *argv[] = { program, (char *)(uintptr_t)name, (char *)(uintptr_t)owner,
@@ -19,7 +19,7 @@ int tap_open_networkd(const char *name, const char *bridge, const char *owner, s
 	int fds[HELPER_FDS], r;
 	unsigned n_fds;
 
-	r = tap_open(name, 1, loop, &n, err);
+	r = tap_open(name, 1, mtu, loop, &n, err);
 	if (r < 0)
 		return r;
 	r = helper_start(argv, &helper, fds, &n_fds, err);

@@ -188,11 +188,13 @@ static int open_queue(struct opening *o, struct volt_err *err)
 }
 
 /* What we made is ours to set up; a link that was found is not. */
-static int set_up(const struct opening *o, struct volt_err *err)
+static int set_up(const struct opening *o, uint16_t mtu, struct volt_err *err)
 {
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = { .ifr_mtu = mtu };
 
 	memcpy(ifr.ifr_name, o->name, strlen(o->name));
+	if (mtu && ioctl(o->nlfd, SIOCSIFMTU, &ifr) < 0)
+		return volt_err_set(err, errno, "tap '%s': set its MTU to %u: %m", o->name, mtu);
 	if (ioctl(o->nlfd, SIOCGIFFLAGS, &ifr) < 0)
 		return volt_err_set(err, errno, "tap '%s': read its state: %m", o->name);
 	ifr.ifr_flags |= IFF_UP;
@@ -201,8 +203,8 @@ static int set_up(const struct opening *o, struct volt_err *err)
 	return 0;
 }
 
-int tap_open(const char *name, unsigned n_queues, struct loop *loop, struct netif **ret,
-	struct volt_err *err)
+int tap_open(const char *name, unsigned n_queues, uint16_t mtu, struct loop *loop,
+	struct netif **ret, struct volt_err *err)
 {
 	struct opening o = { .name = name, .n_queues = n_queues, .nlfd = -1 };
 	struct tap_parts parts = { .ops = &tap_ops, .fds = o.fds, .n_fds = n_queues, .name = name };
@@ -219,7 +221,7 @@ int tap_open(const char *name, unsigned n_queues, struct loop *loop, struct neti
 	while (r == 0 && o.n_fds < n_queues)
 		r = open_queue(&o, err);
 	if (r == 0 && !o.found)
-		r = set_up(&o, err);
+		r = set_up(&o, mtu, err);
 	parts.nlfd = o.nlfd;
 	if (r == 0)
 		r = tap_create(&parts, loop, ret, err);

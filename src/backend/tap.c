@@ -246,7 +246,7 @@ int tap_create(const struct tap_parts *parts, struct loop *loop, struct netif **
 
 	if (!t)
 		return volt_err_set(err, ENOMEM, "tap '%s': %m", parts->name);
-	t->helper.fd = -1;
+	t->helper = HELPER_NONE;
 	t->n_active = parts->n_fds;
 	t->link.fd = -1;
 	t->link.changed = on_link;

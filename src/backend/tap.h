@@ -15,12 +15,13 @@
 
 /*
  * Attaches to the tap `name`, or makes it if there is none: then it goes when its last descriptor
- * is closed, and is set up. A tap that was found is the caller's: it is left as it is, and one that
- * is down is a warning, and the guest's link is down, until it is set up. n_queues > 1 needs a
- * multi-queue tap; queue 0 alone is attached until set_queues().
+ * is closed, and is set up with this MTU (0: the kernel's default). A tap that was found is the
+ * caller's: it is left as it is, and one that is down is a warning, and the guest's link is down,
+ * until it is set up. n_queues > 1 needs a multi-queue tap; queue 0 alone is attached until
+ * set_queues().
  */
-int tap_open(const char *name, unsigned n_queues, struct loop *loop, struct netif **ret,
-	struct volt_err *err);
+int tap_open(const char *name, unsigned n_queues, uint16_t mtu, struct loop *loop,
+	struct netif **ret, struct volt_err *err);
 
 /*
  * Takes over an inherited descriptor (tap or macvtap), whose flags are read back and must be a
@@ -41,7 +42,7 @@ int tap_open_macvtap(const char *parent, const char *mode, const uint8_t mac[6],
  * The tap `name`, made by us and declared to systemd-networkd (and a port of `bridge`, if not NULL)
  * by the helper program, which takes the declaration back when this process ends.
  */
-int tap_open_networkd(const char *name, const char *bridge, const char *owner, struct loop *loop,
-	struct netif **ret, struct volt_err *err);
+int tap_open_networkd(const char *name, const char *bridge, const char *owner, uint16_t mtu,
+	struct loop *loop, struct netif **ret, struct volt_err *err);
 
 #endif

@@ -100,7 +100,7 @@ void limiter_init(struct limiter *l, const struct limiter_params *params, uint64
 {
 	init(&l->bandwidth, &params->bandwidth, now_ns);
 	init(&l->ops, &params->ops, now_ns);
-	l->promised_ns = 0;
+	l->promised_ns = l->promise_ends_ns = 0;
 }
 
 bool limiter_off(const struct limiter *l)
@@ -123,17 +123,19 @@ static uint64_t try_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
 
 uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
 {
-	uint64_t at_ns = l->promised_ns, wait_ns;
+	uint64_t at_ns = now_ns < l->promise_ends_ns ? MIN(l->promised_ns, now_ns) : now_ns;
+	uint64_t wait_ns;
 
 	/* The time since the promise is gone through again, as if requests had waited in it. */
-	if (at_ns == 0 || at_ns > now_ns || now_ns - at_ns > LIMITER_LATE_NS)
-		at_ns = now_ns;
 	while ((wait_ns = try_take(l, bytes, at_ns)) != 0) {
 		at_ns += wait_ns;
-		l->promised_ns = at_ns;
-		if (at_ns > now_ns)
+		if (at_ns > now_ns) {
+			l->promised_ns = at_ns;
+			l->promise_ends_ns = at_ns + LIMITER_LATE_NS;
 			return at_ns - now_ns;
+		}
 	}
-	l->promised_ns = at_ns < now_ns ? at_ns : 0;
+	l->promised_ns = at_ns;
+	l->promise_ends_ns = at_ns < now_ns ? now_ns + LIMITER_FOLLOW_NS : 0;
 	return 0;
 }

@@ -5,8 +5,8 @@
  * back. Tokens return linearly, `size` of them in refill_ms. A request larger than a whole bucket
  * passes when the bucket is full, and the debt is paid by waiting: so a rate holds on average
  * whatever the size of the requests.
- * Who was refused and comes back late, because timers are, loses nothing: requests count as taken
- * at the moments that they were told to wait for, if that was not more than LIMITER_LATE_NS ago.
+ * Who was refused and comes back late, because the host is busy, loses nothing: the request counts
+ * as taken at the moment that it was told to wait for, and so do those that follow at once.
  *
  * Pure arithmetic: time is given by the caller (CLOCK_MONOTONIC, nanoseconds) and never runs
  * backwards. No thread of its own; the owner's lock.
@@ -18,7 +18,8 @@
 
 #include "compiler.h"
 
-#define LIMITER_LATE_NS (NSEC_PER_SEC / 20)
+#define LIMITER_LATE_NS	  NSEC_PER_SEC /* how late a refused request may come back */
+#define LIMITER_FOLLOW_NS (NSEC_PER_SEC / 20) /* and what is "at once" */
 
 struct bucket_params {
 	uint64_t size, refill_ms; /* tokens, milliseconds; one of them 0: no limit */
@@ -39,7 +40,8 @@ struct bucket {
 
 struct limiter {
 	struct bucket bandwidth, ops;
-	uint64_t promised_ns; /* the moment that a refusal named and that is made up for; 0: none */
+	uint64_t promised_ns; /* the moment that a refusal named, or how far it is made up for */
+	uint64_t promise_ends_ns; /* then it is too late for that */
 };
 
 void limiter_init(struct limiter *l, const struct limiter_params *params, uint64_t now_ns);

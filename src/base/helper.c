@@ -5,8 +5,7 @@
  *
  * A helper has a session of its own and blocks the signals that end a service, so that neither ^C
  * nor the end of a service takes it away before it has undone its work; EOF alone ends it. It is
- * a direct child, so that its status can be told if it fails at the start. Later nobody waits:
- * life_init() reaps those that have ended and ignores SIGCHLD, after which the kernel reaps.
+ * a direct child, so that its status can be told if it fails at the start.
  */
 #include "helper.h"
 
@@ -24,6 +23,7 @@
 
 #include "cleanup.h"
 #include "limit.h"
+#include "log.h"
 #include "num.h"
 
 #define ANSWER_MS    10000
@@ -116,23 +116,32 @@ free_actions:
 	return r;
 }
 
-/* It closed the socket without a word. */
-static int tell_end(const char *name, pid_t pid, struct volt_err *err)
+/* True if it ends soon: *ret says how. */
+static bool reap(const struct helper *h, siginfo_t *ret)
 {
-	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-	int status;
+	struct pollfd p = { .fd = h->pidfd, .events = POLLIN };
 
-	if (pidfd < 0 || poll(&p, 1, END_MS) != 1 || waitpid(pid, &status, WNOHANG) != pid) {
-		kill(pid, SIGKILL); /* it would never see an EOF */
+	*ret = (siginfo_t){ 0 };
+	/* #syscalls loop: poll waitid */
+	return poll(&p, 1, END_MS) == 1 &&
+	       waitid(P_PIDFD, (id_t)h->pidfd, ret, WEXITED | WNOHANG) == 0 && ret->si_pid;
+}
+
+/* It closed the socket without a word. */
+static int tell_end(const char *name, const struct helper *h, struct volt_err *err)
+{
+	siginfo_t end;
+
+	if (!reap(h, &end)) {
+		kill(h->pid, SIGKILL); /* it would never see an EOF */
 		return volt_err_set(err, EPROTO, "helper program %s: it closed its socket without "
 			"an answer", name);
 	}
-	if (WIFSIGNALED(status))
+	if (end.si_code != CLD_EXITED)
 		return volt_err_set(err, EPROTO, "helper program %s: ended by signal %d before it "
-			"answered", name, WTERMSIG(status));
+			"answered", name, end.si_status);
 	return volt_err_set(err, EPROTO, "helper program %s: ended with status %d before it "
-		"answered", name, WEXITSTATUS(status));
+		"answered", name, end.si_status);
 }
 
 static void take_fds(struct msghdr *msg, int fds[HELPER_FDS], unsigned *ret_n_fds)
@@ -179,7 +188,7 @@ static int receive(const char *name, const struct helper *h, int fds[HELPER_FDS]
 			name, ANSWER_MS / 1000);
 	n = recvmsg(h->fd, &msg, MSG_CMSG_CLOEXEC);
 	if (n <= 0)
-		return tell_end(name, h->pid, err);
+		return tell_end(name, h, err);
 	text[n] = '\0';
 	take_fds(&msg, fds, ret_n_fds);
 	r = judge(name, text, err);
@@ -192,7 +201,7 @@ static int receive(const char *name, const struct helper *h, int fds[HELPER_FDS]
 int helper_start(char *const argv[], struct helper *ret, int fds[HELPER_FDS], unsigned *ret_n_fds,
 	struct volt_err *err)
 {
-	struct helper h = { .pid = -1, .fd = -1 };
+	struct helper h = HELPER_NONE;
 	_cleanup_free_ char *path = NULL;
 	int pair[2], r;
 
@@ -205,11 +214,16 @@ int helper_start(char *const argv[], struct helper *ret, int fds[HELPER_FDS], un
 	h.fd = pair[0];
 	r = spawn(path, argv, pair[1], &h.pid);
 	fd_close(pair[1]);
+	if (r == 0) {
+		h.pidfd = pidfd_open(h.pid, 0);
+		r = h.pidfd < 0 ? errno : 0;
+	}
 	if (r)
 		r = volt_err_set(err, r, "helper program '%s': cannot be started: %m", path);
 	else
 		r = receive(argv[0], &h, fds, ret_n_fds, err);
 	if (r < 0) {
+		fd_close(h.pidfd);
 		fd_close(h.fd);
 		return r;
 	}
@@ -219,7 +233,12 @@ int helper_start(char *const argv[], struct helper *ret, int fds[HELPER_FDS], un
 
 void helper_done(struct helper *h)
 {
+	siginfo_t end;
+
 	h->fd = fd_close(h->fd);
+	if (h->pidfd >= 0 && !reap(h, &end))
+		log_warn("helper program (pid %d) has not ended with its socket", (int)h->pid);
+	h->pidfd = fd_close(h->pidfd);
 }
 
 int helper_reply(const struct volt_err *err, const int *fds, unsigned n_fds)

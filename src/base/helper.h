@@ -21,14 +21,20 @@
 
 struct helper {
 	pid_t pid;
-	int fd; /* owned; closing it ends the helper */
+	int pidfd; /* owned */
+	int fd;	   /* owned; closing it ends the helper */
 };
+
+#define HELPER_NONE ((struct helper){ -1, -1, -1 })
 
 /* argv[0] is the name of the program, such as "volt-helper-macvtap"; NULL at the end. */
 int helper_start(char *const argv[], struct helper *ret, int fds[HELPER_FDS], unsigned *ret_n_fds,
 	struct volt_err *err);
 
-/* Closes the socket and does not wait: the helper ends by itself. */
+/*
+ * Closes the socket and gives the helper a second to undo its work and end. Nothing for
+ * HELPER_NONE. Also under the loop thread's filter.
+ */
 void helper_done(struct helper *h);
 
 /* ---- for the helper programs ---- */

@@ -87,7 +87,8 @@ static bool block(struct net *n, struct net_pair *p, unsigned queue, uint64_t by
 }
 
 /* iov: the whole packet. 0: the frame is gone, one way or the other; -EAGAIN: it must wait. */
-static int send_frame(struct net *n, struct net_pair *p, unsigned n_iov, uint64_t bytes)
+static int send_frame(
+	struct net *n, struct net_pair *p, unsigned n_iov, uint64_t bytes, bool spoofed)
 {
 	unsigned queue = net_tx_queue(n, p->index);
 	int r;
@@ -104,6 +105,8 @@ static int send_frame(struct net *n, struct net_pair *p, unsigned n_iov, uint64_
 		return 0;
 	}
 	TRACE3(net_tx, n->v.name, p->index, bytes);
+	if (spoofed)
+		virtio_count(&n->counters.tx_spoofed_mac);
 	virtio_count(&n->counters.tx_packets);
 	atomic_fetch_add_explicit(&n->counters.tx_bytes, bytes, memory_order_relaxed);
 	return 0;
@@ -116,7 +119,6 @@ static int transmit(struct net *n, struct net_pair *p, const struct virtq_chain 
 	uint64_t bytes = c->out_len - NETIF_HEADER_BYTES;
 	unsigned parts;
 	bool spoofed;
-	int r;
 
 	if (c->in_len > 0 || c->out_len == 0) {
 		virtio_fail(&n->v, "transmit buffer that is empty, or to be written to");
@@ -137,10 +139,7 @@ static int transmit(struct net *n, struct net_pair *p, const struct virtq_chain 
 			  NET_MAC_BYTES) != 0;
 	n->tx_iov[0] = (struct iovec){ head, NETIF_HEADER_BYTES };
 	parts = virtq_slice(c, VIRTQ_OUT, NETIF_HEADER_BYTES, bytes, n->tx_iov + 1);
-	r = send_frame(n, p, 1 + parts, bytes);
-	if (r == 0 && spoofed)
-		virtio_count(&n->counters.tx_spoofed_mac);
-	return r;
+	return send_frame(n, p, 1 + parts, bytes, spoofed);
 }
 
 /* What is in the queue. True if there may be more, because the budget is used up. */

@@ -320,6 +320,8 @@ static void start(struct net *n)
 	for (unsigned i = 0; i < n->netif->n_queues; i++) {
 		struct net_pair *p = &n->pairs[i];
 
+		if (p->held)
+			NET_DROP(n, i, rx_dropped_reset);
 		p->tx_blocked = p->starving = p->hasty = p->crowded = false;
 		p->tx_paid = p->starving_ns = p->bytes = 0;
 		p->held = 0;

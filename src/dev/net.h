@@ -32,20 +32,21 @@ struct net_params {
 
 /* Every frame that does not arrive is in exactly one of the drop counters. */
 struct net_counters {
-	_Atomic uint64_t rx_packets,
-		rx_bytes; /* to the guest; bytes of frames, without the header */
+	/* To the guest; bytes of frames, without the header. */
+	_Atomic uint64_t rx_packets, rx_bytes;
 	_Atomic uint64_t tx_packets, tx_bytes; /* from the guest */
-	_Atomic uint64_t rx_events,
-		tx_events; /* the back end's descriptor became readable, writable */
-	_Atomic uint64_t rx_no_buffers; /* times a frame had to wait for the guest */
+	/* The back end's descriptor became readable; writable, when a frame had to wait for it. */
+	_Atomic uint64_t rx_events, tx_events;
+	_Atomic uint64_t rx_no_buffers; /* times reception had to wait for the guest's buffers */
 	_Atomic uint64_t rx_throttled, tx_throttled; /* times the rate limit made one wait */
 	_Atomic uint64_t tx_blocked; /* times the back end was full */
 	_Atomic uint64_t tx_spoofed_mac; /* sent, with another source than the device's */
 	_Atomic uint64_t rx_dropped_too_long; /* longer than the guest's buffers */
 	_Atomic uint64_t rx_dropped_malformed; /* a header from the host that makes no sense */
 	_Atomic uint64_t rx_dropped_link_down; /* VIRTIO_NET_S_LINK_UP is off */
-	_Atomic uint64_t
-		tx_dropped_malformed; /* no whole header and Ethernet header, or too long */
+	_Atomic uint64_t rx_dropped_reset; /* the rate limit held it back, the driver went away */
+	/* No whole header and Ethernet header, or too long. */
+	_Atomic uint64_t tx_dropped_malformed;
 	_Atomic uint64_t tx_dropped_offload; /* header asks for what was not negotiated, or lies */
 	_Atomic uint64_t tx_dropped_backend; /* the back end refused the frame */
 	_Atomic uint64_t rx_errors; /* the back end failed to deliver */

@@ -33,6 +33,7 @@
 #define MANAGER	    "/org/freedesktop/network1"
 #define LIMIT_MS    7500 /* for everything up to the answer; volt-vmm waits 10 s */
 #define GRACE_MS    1500 /* for a state that looks final but is not the wanted one */
+#define CALL_MS	    1500 /* of LIMIT_MS: left for the last call, so that it can still answer */
 #define UNDO_MS	    1500
 #define LOOK_MS	    50
 #define STATE_BYTES 32
@@ -354,7 +355,7 @@ static int tell_state(const struct declaration *d, const struct state *s, unsign
 			"'%s': the bridge is not its own; declare it in a .netdev file", d->link,
 			d->bridge);
 	return volt_err_set(err, ETIMEDOUT, "systemd-networkd has not configured '%s' within %d "
-		"s, it is '%s'", d->link, LIMIT_MS / 1000, s->admin);
+		"s, it is '%s'", d->link, (LIMIT_MS - CALL_MS) / 1000, s->admin);
 }
 
 /* By another's file, without a bridge, it may wait for a lease, or for the guest itself. */
@@ -372,6 +373,7 @@ static bool is_done(const struct declaration *d, const struct state *s, unsigned
 static int await(sd_bus *bus, const struct declaration *d, unsigned bridge, uint64_t until_ms,
 	struct volt_err *err)
 {
+	uint64_t enough_ms = until_ms - CALL_MS;
 	struct state s;
 	int r;
 
@@ -381,13 +383,13 @@ static int await(sd_bus *bus, const struct declaration *d, unsigned bridge, uint
 			return r;
 		if (r == 0 && is_done(d, &s, bridge))
 			return 0;
-		if (now_ms() >= until_ms)
+		if (now_ms() >= enough_ms)
 			return tell_state(d, &s, bridge, err);
 		if (!final && (strcmp(s.admin, "configured") == 0 ||
 			strcmp(s.admin, "failed") == 0)) {
 			/* Perhaps of the time before the reload. */
 			final = true;
-			until_ms = MIN(until_ms, now_ms() + GRACE_MS);
+			enough_ms = MIN(enough_ms, now_ms() + GRACE_MS);
 		}
 	}
 }

@@ -96,7 +96,10 @@ struct virtio_link {
 	 * reclaim(). link->kick(q) goes on to work.
 	 */
 	int (*lend)(struct virtio_link *link, unsigned q);
-	/* The loop watches the doorbell again, and is kicked: what was rung meanwhile is served. */
+	/*
+	 * The loop watches the doorbell again, and is kicked if the device goes on: what was rung
+	 * meanwhile is served.
+	 */
 	void (*reclaim)(struct virtio_link *link, unsigned q);
 	/*
 	 * An eventfd that raises the device's line within the kernel; owned by the transport. -1:

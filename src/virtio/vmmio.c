@@ -112,9 +112,11 @@ static void reclaim(struct virtio_link *link, unsigned q)
 	struct vmmio *m = container_of(link, struct vmmio, link);
 	struct doorbell *b = &m->doorbells[q];
 
+	loop_drain(b->fd); /* the kernel does not read it */
 	loop_mod(m->loop, &b->src, EPOLLIN);
 	atomic_store(&b->lent, false);
-	signal_fd(b->fd);
+	if (virtio_running(m->v))
+		signal_fd(b->fd);
 }
 
 /* -- reading --------------------------------------------------------------------------------- */

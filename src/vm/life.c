@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -106,13 +105,6 @@ int life_init(struct life *l, struct vm *vm, struct volt_err *err)
 	sigaction(SIGPIPE, &ignore, NULL);
 	sigaction(SIGTTIN, &ignore, NULL);
 	sigaction(SIGTTOU, &ignore, NULL);
-	/*
-	 * Nobody waits for helper programs: those that have ended are taken here, and the kernel
-	 * takes those that end later.
-	 */
-	sigaction(SIGCHLD, &ignore, NULL);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
 	l->signalfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (l->signalfd < 0)
 		return volt_err_set(err, errno, "signalfd: %m");

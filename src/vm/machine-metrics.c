@@ -74,6 +74,7 @@ static const struct member net_members[] = {
 	MEMBER(struct net_counters, rx_dropped_too_long),
 	MEMBER(struct net_counters, rx_dropped_malformed),
 	MEMBER(struct net_counters, rx_dropped_link_down),
+	MEMBER(struct net_counters, rx_dropped_reset),
 	MEMBER(struct net_counters, tx_dropped_malformed),
 	MEMBER(struct net_counters, tx_dropped_offload),
 	MEMBER(struct net_counters, tx_dropped_backend),
@@ -81,6 +82,9 @@ static const struct member net_members[] = {
 	MEMBER(struct net_counters, ctrl_commands),
 	MEMBER(struct net_counters, ctrl_refused),
 	MEMBER(struct net_counters, link_changes),
+	MEMBER(struct net_counters, vhost_starts),
+	MEMBER(struct net_counters, vhost_stops),
+	MEMBER(struct net_counters, vhost_errors),
 };
 
 static const struct member vsock_members[] = {

@@ -24,12 +24,13 @@ static int open_netif(const struct vm_config *cfg, const struct net_config *n, s
 	case NET_BACKEND_TAP:
 		if (n->fd >= 0)
 			return tap_from_fd(n->fd, loop, ret, err);
-		return tap_open(n->host_dev, n->n_queue_pairs, loop, ret, err);
+		return tap_open(n->host_dev, n->n_queue_pairs, n->mtu, loop, ret, err);
 	case NET_BACKEND_MACVTAP:
 		return tap_open_macvtap(n->host_dev, macvtap_modes[n->macvtap_mode], n->mac_bytes,
 			n->mtu, loop, ret, err);
 	case NET_BACKEND_NETWORKD:
-		return tap_open_networkd(n->host_dev, n->bridge, cfg->id, loop, ret, err);
+		return tap_open_networkd(n->host_dev, n->bridge, cfg->id, n->mtu, loop, ret,
+			err);
 	case NET_BACKEND_PASST:
 		return passt_start(n->ports, n->mtu, loop, ret, err);
 	}

@@ -19,7 +19,7 @@ void resources_init(struct resources *r)
 		.logfd = -1,
 		.metricsfd = -1,
 		.vsockfd = -1,
-		.vsock_cleaner = { .pid = -1, .fd = -1 },
+		.vsock_cleaner = HELPER_NONE,
 	};
 	for (size_t i = 0; i < LIMIT_DISKS; i++)
 		r->diskfds[i] = -1;

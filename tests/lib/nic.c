@@ -102,15 +102,3 @@ uint64_t nic_drops(const struct nic *f)
 	       f->c->rx_dropped_link_down + f->c->tx_dropped_malformed +
 	       f->c->tx_dropped_offload + f->c->tx_dropped_backend + f->c->rx_errors;
 }
-
-/* Only where the real one is not linked: no test here has a vhost. */
-__attribute__((weak)) uint64_t vhost_net_features(const struct vhost_net *v)
-{
-	(void)v;
-	return 0;
-}
-
-__attribute__((weak)) void vhost_net_destroy(struct vhost_net *v)
-{
-	(void)v;
-}

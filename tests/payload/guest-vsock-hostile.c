@@ -284,6 +284,7 @@ static void too_much(void)
 	uint32_t credit = p.buf_alloc, sent = 0;
 
 	CHECK(credit > 0 && credit <= 1 << 20, "a credit of %u", credit);
+	/* The host's socket takes some before its reader stalls; then what we may is enough. */
 	for (unsigned i = 0; i < 200; i++) {
 		p = packet(OP_RW, STALLED, 32768);
 		send(&p, sizeof(p), 32768);
@@ -405,7 +406,7 @@ int main(void)
 	broken("buffer outside RAM", &rx, NOWHERE, sizeof(in[0]), true);
 	broken("buffer read-only", &rx, 0, sizeof(struct packet), false);
 	broken("buffer of 10 bytes", &rx, 0, 10, true);
-	console_print("count tx_forged %u\ncount tx_malformed %u\n", forged, malformed);
-	console_print("count tx_over_credit %u\n", over_credit);
+	console_print("count tx_forged %u\ncount tx_malformed %u\ncount tx_over_credit %u\n",
+		forged, malformed, over_credit);
 	return 0;
 }

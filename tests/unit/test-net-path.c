@@ -61,7 +61,7 @@ static int setup(void **state)
 	env.loop = &f->loop;
 	assert_int_equal(gmem_map(&f->mem, 8 * MIB, NULL), 0);
 	assert_int_equal(loop_init(&f->loop, NULL), 0);
-	assert_int_equal(tap_open(TAP_HOST_NAME, 2, &f->loop, &tap, NULL), 0);
+	assert_int_equal(tap_open(TAP_HOST_NAME, 2, 0, &f->loop, &tap, NULL), 0);
 	assert_int_equal(vhost_net_open(2, &vhost, NULL), 0);
 	assert_int_equal(net_vhost_set_memory(vhost, &f->mem, NULL), 0);
 	assert_int_equal(net_create(&params, tap, vhost, &f->loop, &f->v, NULL), 0);

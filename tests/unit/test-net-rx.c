@@ -550,6 +550,7 @@ static void reset_with_buffers_in_hand(void **state)
 	}
 	assert_int_equal(bytes, 112);
 	assert_int_equal(nic_drops(f), 0);
+	assert_in_range(f->c->rx_dropped_reset, 1, 4);
 	stop(f);
 }
 

@@ -305,12 +305,15 @@ static void what_the_back_end_refuses_is_counted(void **state)
 {
 	struct nic *f = *state;
 
+	nic_fill(frame, 60, 1);
+	frame[NET_MAC_BYTES] ^= 4;
 	f->s->send_error = -EIO;
 	for (unsigned i = 0; i < 3; i++)
 		nic_tx(f, 1, NULL, frame, 60);
 	run(f);
 	assert_int_equal(completed(f), 3);
 	assert_int_equal(f->c->tx_dropped_backend, 3);
+	assert_int_equal(f->c->tx_spoofed_mac, 0); /* none was sent */
 	assert_int_equal(f->c->tx_packets, 0);
 	f->s->send_error = 0;
 	nic_tx(f, 1, NULL, frame, 60);

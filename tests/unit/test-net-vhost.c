@@ -549,6 +549,8 @@ static void reset_stops_the_kernel_first(void **state)
 		assert_int_equal(kernel.n_pairs, 0);
 		assert_int_equal(f->t.v.inflight, 0);
 	}
+	drv_poll(&f->loop);
+	assert_int_equal(f->t.v.counters.stray_kicks, 0);
 	assert_int_equal(kernel.starts, 20);
 	assert_int_equal(kernel.stops, 20);
 	assert_int_equal(f->t.cancels, 20);

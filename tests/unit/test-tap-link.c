@@ -21,7 +21,7 @@
 
 static void open_tap(struct tapenv *f, const char *name, unsigned n_queues)
 {
-	if (tap_open(name, n_queues, &f->loop, &f->n, &f->err) < 0)
+	if (tap_open(name, n_queues, 0, &f->loop, &f->n, &f->err) < 0)
 		fail_msg("%s", f->err.msg);
 	tapenv_watch(f);
 }

@@ -74,7 +74,7 @@ static void without_a_bus_the_tap_goes_again(void **state)
 	struct netif *n = NULL;
 
 	(void)state;
-	assert_true(tap_open_networkd("vt0", "br0", "vm-1", &loop, &n, &err) < 0);
+	assert_true(tap_open_networkd("vt0", "br0", "vm-1", 0, &loop, &n, &err) < 0);
 	assert_non_null(strstr(err.msg, "networkd: the D-Bus system bus cannot be reached"));
 	assert_null(n);
 	assert_int_equal(if_nametoindex("vt0"), 0);
@@ -88,7 +88,7 @@ static void it_is_a_port_while_it_is_open(void **state)
 
 	(void)state;
 	assert_int_equal(system(services), 0);
-	if (tap_open_networkd("vt0", "br0", "vm-1", &loop, &n, &err) < 0)
+	if (tap_open_networkd("vt0", "br0", "vm-1", 0, &loop, &n, &err) < 0)
 		fail_msg("%s", err.msg);
 	assert_string_equal(n->ops->name, "networkd");
 	assert_true(n->ops->can_vhost);
@@ -112,7 +112,7 @@ static void nothing_is_left_of_a_killed_owner(void **state)
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	child = fork();
 	if (child == 0) {
-		if (tap_open_networkd("vt0", "br0", "vm-1", &loop, &n, &err) == 0 &&
+		if (tap_open_networkd("vt0", "br0", "vm-1", 0, &loop, &n, &err) == 0 &&
 			write(fds[1], "", 1) == 1)
 			pause();
 		_exit(1);
@@ -126,7 +126,7 @@ static void nothing_is_left_of_a_killed_owner(void **state)
 	assert_true(until_gone(UNIT));
 	assert_int_equal(if_nametoindex("vt0"), 0);
 	/* The next start works. */
-	assert_int_equal(tap_open_networkd("vt0", "br0", "vm-1", &loop, &n, &err), 0);
+	assert_int_equal(tap_open_networkd("vt0", "br0", "vm-1", 0, &loop, &n, &err), 0);
 	netif_destroy(n);
 	assert_true(until_gone(UNIT));
 }

@@ -25,7 +25,7 @@
 
 static void open_tap(struct tapenv *f, const char *name, unsigned n_queues)
 {
-	if (tap_open(name, n_queues, &f->loop, &f->n, &f->err) < 0)
+	if (tap_open(name, n_queues, 0, &f->loop, &f->n, &f->err) < 0)
 		fail_msg("%s", f->err.msg);
 	tapenv_watch(f);
 }
@@ -36,7 +36,7 @@ static void refuses(struct tapenv *f, const char *name, unsigned n_queues, int c
 	struct volt_err err = { 0 };
 	struct netif *n;
 
-	tapenv_expect(&err, tap_open(name, n_queues, &f->loop, &n, &err), code, words);
+	tapenv_expect(&err, tap_open(name, n_queues, 0, &f->loop, &n, &err), code, words);
 }
 
 /* Runs fn in a child that may be robbed of its rights; the error comes back. */
@@ -56,7 +56,7 @@ static int in_child(void (*rob)(void), const char *name, struct volt_err *ret)
 
 		rob();
 		loop_init(&loop, NULL);
-		shared->r = tap_open(name, 1, &loop, &n, &shared->err);
+		shared->r = tap_open(name, 1, 0, &loop, &n, &shared->err);
 		netif_destroy(n);
 		loop_done(&loop);
 		_exit(0);
@@ -128,6 +128,14 @@ static void test_made_and_gone(void **state)
 	netif_destroy(f->n);
 	f->n = NULL;
 	assert_false(tapenv_exists("t0"));
+}
+
+static void test_made_with_mtu(void **state)
+{
+	struct tapenv *f = *state;
+
+	assert_int_equal(tap_open("t0", 1, 9000, &f->loop, &f->n, &f->err), 0);
+	SH("ip link show t0 | grep -q 'mtu 9000'");
 }
 
 static void test_found_is_left_alone(void **state)
@@ -317,7 +325,7 @@ static void test_many_buffers(void **state)
 {
 	struct tapenv *f = *state;
 	struct iovec iov[LIMIT_QUEUE_SIZE + 1];
-	uint8_t frame[900], in[12 + 900];
+	uint8_t frame[900], in[2048];
 	int wire;
 
 	open_tap(f, "t0", 1);
@@ -388,6 +396,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, tapenv_setup, tapenv_teardown)
 		T(test_made_and_gone),
+		T(test_made_with_mtu),
 		T(test_found_is_left_alone),
 		T(test_names),
 		T(test_no_device),
