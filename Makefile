@@ -5,7 +5,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 SUITE ?=
 
-.PHONY: all help demo shell test bench install deps clean
+.PHONY: all help demo shell test soak bench install deps clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -19,6 +19,7 @@ help:
 	@echo "make demo        boot a Linux guest, show what it sees, power it off, print the timeline"
 	@echo "make shell       an interactive guest; Ctrl-A x leaves it"
 	@echo "make test        all tests; SUITE=unit (style, fuzz, cli, payload, linux, lab) for one suite"
+	@echo "make soak        every network back end and kernel, ROUNDS=20 times over: hours in the lab"
 	@echo "make bench       side by side with QEMU microvm; report in bench/out/"
 	@echo "make install     into PREFIX=$(PREFIX), below DESTDIR"
 	@echo "make deps        install all Debian packages that the above need"
@@ -33,6 +34,10 @@ shell:
 test:
 	@tools/deps build test lab images
 	@tests/run $(foreach s,$(SUITE),--suite $(s))
+
+soak:
+	@tools/deps build test lab images
+	@VOLT_ROUNDS=$(or $(ROUNDS),20) tests/run --suite linux --filter 'linux/net/*'
 
 bench:
 	@tools/deps build bench lab images kernels
