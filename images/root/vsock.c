@@ -41,6 +41,7 @@ struct peer {
 	int fd;
 	enum mode mode;
 	bool shut, bad;
+	int error;
 	unsigned seed;
 	uint64_t to_send, sent, got;
 	size_t kept, kept_at; /* echo: what is still to be sent back */
@@ -109,10 +110,14 @@ static void add(int fd, enum mode mode, uint64_t bytes, unsigned seed)
 
 static void drop(struct peer *p)
 {
-	bool wrong = p->bad || p->sent < p->to_send || (p->mode == CHECK && p->got < p->sent);
+	bool wrong = p->bad || p->error || p->kept || p->sent < p->to_send || (p->mode == CHECK && p->got < p->sent);
 
 	good += !wrong;
 	bad += wrong;
+	if (wrong)
+		fprintf(stderr, "volt-vsock: %s: failed after %llu bytes out, %llu in: %s\n",
+			names[p->mode], (unsigned long long)p->sent, (unsigned long long)p->got,
+			strerror(p->error));
 	bytes_out += p->sent;
 	bytes_in += p->got;
 	close(p->fd);
@@ -125,6 +130,15 @@ static const uint8_t *expected(const struct peer *p, uint64_t at)
 	return pattern + (at + p->seed) % PERIOD;
 }
 
+/* The call failed; true if it only has to wait. */
+static bool failed(struct peer *p)
+{
+	if (errno == EAGAIN)
+		return true;
+	p->error = p->mode == HOLD ? 0 : errno;
+	return false;
+}
+
 /* All three return false when the connection is over. */
 static bool write_pattern(struct peer *p)
 {
@@ -134,7 +148,7 @@ static bool write_pattern(struct peer *p)
 	if (left > 0) {
 		n = write(p->fd, expected(p, p->sent), left < CHUNK ? left : CHUNK);
 		if (n < 0)
-			return errno == EAGAIN;
+			return failed(p);
 		p->sent += (uint64_t)n;
 	}
 	if (p->sent == p->to_send && !p->shut) {
@@ -149,7 +163,7 @@ static bool write_back(struct peer *p)
 	ssize_t n = write(p->fd, p->buf + p->kept_at, p->kept);
 
 	if (n < 0)
-		return errno == EAGAIN;
+		return failed(p);
 	p->kept -= (size_t)n;
 	p->kept_at += (size_t)n;
 	p->sent += (uint64_t)n;
@@ -161,12 +175,10 @@ static bool read_some(struct peer *p)
 	uint8_t *buf = p->buf ? p->buf : scratch;
 	ssize_t n = read(p->fd, buf, CHUNK);
 
-	if (n < 0 && errno == EAGAIN)
-		return true;
-	if (n <= 0) {
-		p->bad = p->bad || (n < 0 && p->mode != HOLD);
+	if (n < 0)
+		return failed(p);
+	if (n == 0)
 		return false;
-	}
 	if (p->mode == CHECK || p->mode == RECEIVE)
 		p->bad = p->bad || memcmp(buf, expected(p, p->got), (size_t)n) != 0;
 	p->got += (uint64_t)n;

