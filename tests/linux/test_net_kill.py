@@ -3,6 +3,7 @@
 the next start works."""
 import glob
 import os
+import time
 from subprocess import DEVNULL
 
 import networkd
@@ -34,7 +35,7 @@ def _processes():
                 name = f.read().strip()
         except OSError:
             continue
-        if name.startswith(("volt-", "passt", "pasta")):
+        if name.startswith(("volt-helper", "passt", "pasta")):
             found.add((path.split("/")[2], name))
     return found
 
@@ -50,6 +51,15 @@ def _snapshot(backend):
             "processes": _processes(), "devices": sorted(glob.glob("/dev/tap*")),
             "units": sorted(glob.glob(networkd.UNITS + "/*")),
             "sockets": sorted(glob.glob(vt.tmp() + "/*.sock*"))}
+
+
+def _restored(backend, before):
+    """Waits until all is as it was."""
+    end = time.monotonic() + 10 * vt.FACTOR
+    while (now := _snapshot(backend)) != before:
+        vt.check(time.monotonic() < end, "not as before: " + "; ".join(
+            f"{k} {before[k]}, now {now[k]}" for k in before if before[k] != now[k]))
+        time.sleep(0.1)
 
 
 def _parent_is_free(backend):
@@ -95,14 +105,13 @@ def _kill(make):
         g.proc.wait()
         traffic.kill()
         traffic.wait()
-        vt.until(lambda: _snapshot(backend) == before,
-                 f"everything is as before: {before}, not {_snapshot(backend)}", 10)
+        _restored(backend, before)
         if isinstance(backend, Macvtap):
             vt.until(lambda: _parent_is_free(backend), "the parent is free")
     g = _start(backend)
     transfer(g, backend, 1)
     g.end()
-    vt.until(lambda: _snapshot(backend) == before, "everything is as before, after an orderly end")
+    _restored(backend, before)
     server.kill()
 
 
