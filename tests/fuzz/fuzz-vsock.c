@@ -355,8 +355,12 @@ static void send_some(struct world *w, struct input *in, struct host *h)
 	uint16_t op = ops[b & 7];
 	uint32_t len = op == VIRTIO_VSOCK_OP_RW ? take_len(in, VG_DATA_MAX) : 0;
 	struct vg_conn c = as_guest(h);
-	struct virtio_vsock_hdr v = vg_header(&c, op, b >> 4 & 3, len);
+	const struct vsock_conn *device = inner(w, h);
+	struct virtio_vsock_hdr v;
 
+	if (device && !(b & 8)) /* within its credit, most of the time */
+		len = MIN(len, VSOCK_BUFFER_BYTES - (device->received - device->forwarded));
+	v = vg_header(&c, op, b >> 4 & 3, len);
 	if (b & 0x80)
 		switch (take(in) % 8) {
 		case 0:
