@@ -110,7 +110,8 @@ static void add(int fd, enum mode mode, uint64_t bytes, unsigned seed)
 
 static void drop(struct peer *p)
 {
-	bool wrong = p->bad || p->error || p->kept || p->sent < p->to_send || (p->mode == CHECK && p->got < p->sent);
+	bool wrong = p->bad || p->error || p->kept || p->sent < p->to_send ||
+		(p->mode == CHECK && p->got < p->sent);
 
 	good += !wrong;
 	bad += wrong;

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -163,6 +162,10 @@ static void send_packet(struct world *w, struct virtio_vsock_hdr v, uint32_t pay
 	if (c && c->host_port == v.dst_port && c->guest_port == v.src_port &&
 		c->state != VSOCK_FREE)
 		h->taken += c->received - before;
+	if (!c)
+		c = vsock_mux_find(w->s, v.dst_port, v.src_port);
+	if (c && c->fd >= 0) /* so that a program that does not read is soon felt */
+		setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){ 1 }, sizeof(int));
 	while ((fd = accept4(w->listenfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
 		unsigned i = 0;
 
@@ -245,7 +248,7 @@ static void check_one(const struct world *w, const struct vsock_conn *c, bool qu
 {
 	uint32_t room = vsock_conn_room(c), left = c->received - c->forwarded;
 	struct pollfd out = { .fd = c->fd, .events = POLLOUT };
-	int bytes = 0;
+	char byte;
 
 	MUST(left <= VSOCK_BUFFER_BYTES);
 	MUST((c->fd >= 0) == (c->state != VSOCK_ENDED));
@@ -258,7 +261,7 @@ static void check_one(const struct world *w, const struct vsock_conn *c, bool qu
 		return;
 	MUST(!c->queue);
 	if (c->state == VSOCK_OPEN && c->sent - c->peer_fwd < c->peer_alloc && !c->at_end)
-		MUST(ioctl(c->fd, FIONREAD, &bytes) == 0 && bytes == 0);
+		MUST(recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN);
 	if (left > 0)
 		MUST(poll(&out, 1, 0) == 0);
 	if (c->state == VSOCK_LINGER)
@@ -352,8 +355,12 @@ static void send_some(struct world *w, struct input *in, struct host *h)
 	uint16_t op = ops[b & 7];
 	uint32_t len = op == VIRTIO_VSOCK_OP_RW ? take_len(in, VG_DATA_MAX) : 0;
 	struct vg_conn c = as_guest(h);
-	struct virtio_vsock_hdr v = vg_header(&c, op, b >> 4 & 3, len);
+	const struct vsock_conn *device = inner(w, h);
+	struct virtio_vsock_hdr v;
 
+	if (device && !(b & 8)) /* within its credit, most of the time */
+		len = MIN(len, VSOCK_BUFFER_BYTES - (device->received - device->forwarded));
+	v = vg_header(&c, op, b >> 4 & 3, len);
 	if (b & 0x80)
 		switch (take(in) % 8) {
 		case 0:

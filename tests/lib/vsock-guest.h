@@ -49,7 +49,7 @@ void vg_start(struct vg *g, uint64_t features, unsigned n_rx, uint32_t rx_bytes)
 void vg_close(struct vg *g);
 /* A reset of the driver, where the loop's thread is the same as the driver's. */
 void vg_reset(struct vg *g);
-/* Posts n more rx buffers and kicks. */
+/* Posts n more rx buffers, and kicks if the device wants to know. */
 void vg_post(struct vg *g, unsigned n);
 
 /* Sends these bytes behind h, split into `parts` descriptors, and waits until they are taken. */
