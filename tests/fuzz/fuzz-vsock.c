@@ -41,6 +41,8 @@ struct input {
 struct host {
 	int fd; /* -1: none */
 	bool greeted, lied; /* it has the OK; the guest lied about credit */
+	bool complete; /* the guest said that this is all, and was not reset before that */
+	bool deaf;     /* it has shut down reading */
 	uint32_t host_port, guest_port;
 	uint32_t wrote, got;	/* by the program */
 	uint32_t taken, arrived; /* by the device from the guest, by the guest */
@@ -149,6 +151,7 @@ static void send_packet(struct world *w, struct virtio_vsock_hdr v, uint32_t pay
 	struct host *h = find(w, v.dst_port, v.src_port);
 	struct vsock_conn *c = h ? inner(w, h) : NULL;
 	uint32_t before = c ? c->received : 0;
+	uint64_t resets = w->s->counters.connections_reset;
 	int fd;
 
 	if (v.op == VIRTIO_VSOCK_OP_REQUEST)
@@ -162,6 +165,10 @@ static void send_packet(struct world *w, struct virtio_vsock_hdr v, uint32_t pay
 	if (c && c->host_port == v.dst_port && c->guest_port == v.src_port &&
 		c->state != VSOCK_FREE)
 		h->taken += c->received - before;
+	if (h && w->s->counters.connections_reset != resets)
+		h->complete = false;
+	else if (h && c && c->state == VSOCK_OPEN && v.op == VIRTIO_VSOCK_OP_SHUTDOWN)
+		h->complete = c->shut_got & VIRTIO_VSOCK_SHUTDOWN_SEND;
 	if (!c)
 		c = vsock_mux_find(w->s, v.dst_port, v.src_port);
 	if (c && c->fd >= 0) /* so that a program that does not read is soon felt */
@@ -240,6 +247,8 @@ static void host_reads(struct world *w, struct host *h, uint32_t len)
 		h->got += (uint32_t)n;
 		MUST(h->got <= h->taken);
 	}
+	if (n == 0 && len > 0 && h->complete && !h->deaf)
+		MUST(h->got == h->taken);
 }
 
 /* -- oracles --------------------------------------------------------------------------------- */
@@ -419,8 +428,12 @@ static void act(struct world *w, struct input *in)
 		host_reads(w, h, take_len(in, 60000));
 		break;
 	case 10:
-		if (h->fd >= 0)
-			shutdown(h->fd, take(in) % 3);
+		if (h->fd >= 0) {
+			int how = take(in) % 3;
+
+			h->deaf = h->deaf || how != SHUT_WR;
+			shutdown(h->fd, how);
+		}
 		break;
 	case 11:
 		leave(h);

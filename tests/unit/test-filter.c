@@ -112,6 +112,11 @@ static void test_table(void **state)
 		{ { .nr = SYS_clone }, false, false },
 		{ { .nr = SYS_bpf }, false, false },
 		{ { .nr = SYS_socket, .args = { AF_INET } }, false, false },
+		{ { .nr = SYS_socket, .args = { AF_VSOCK } }, false, false },
+		{ { .nr = SYS_socket, .args = { AF_UNIX } }, true, false },
+		{ { .nr = SYS_accept4 }, true, false },
+		{ { .nr = SYS_bind }, false, false },
+		{ { .nr = SYS_unlink }, false, false },
 		{ { .nr = SYS_write, .arch = AUDIT_ARCH_I386 }, false, false },
 		{ { .nr = 4, .arch = AUDIT_ARCH_I386 }, false, false }, /* write of int 0x80 */
 		{ { .nr = SYS_write, .arch = AUDIT_ARCH_AARCH64 }, false, false },
