@@ -102,6 +102,8 @@ static const struct member vsock_members[] = {
 	MEMBER(struct vsock_counters, tx_over_credit),
 	MEMBER(struct vsock_counters, host_read_errors),
 	MEMBER(struct vsock_counters, host_write_errors),
+	MEMBER(struct vsock_counters, accept_errors),
+	MEMBER(struct vsock_counters, rx_resets_lost),
 };
 
 static const struct member serial_members[] = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening the network interfaces and the vsock socket of the configuration, see resources.h. */
 #include <errno.h>
+#include <sys/resource.h>
 
 #include "cleanup.h"
 #include "log.h"
@@ -9,6 +10,8 @@
 #include "tap.h"
 #include "vhost-net.h"
 #include "vsock.h"
+
+#define FDS_BESIDE 512 /* all descriptors of a VM but those of vsock connections */
 
 static const char *const macvtap_modes[] = {
 	[MACVTAP_BRIDGE] = "bridge",
@@ -53,6 +56,22 @@ static int open_vhost(const struct net_config *n, const struct netif *netif,
 	return 0;
 }
 
+/* Each connection is a descriptor, and the usual soft limit of 1024 leaves too few of them. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	if (limit.rlim_cur < VSOCK_CONNECTIONS + FDS_BESIDE)
+		limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)VSOCK_CONNECTIONS + FDS_BESIDE);
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+		limit.rlim_cur < VSOCK_CONNECTIONS + FDS_BESIDE)
+		log_warn("vsock: at most %llu descriptors (RLIMIT_NOFILE), so fewer than %d "
+			"connections at a time",
+			(unsigned long long)limit.rlim_cur, VSOCK_CONNECTIONS);
+}
+
 static int open_vsock(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
 {
 	char name[] = "volt-helper-unlink";
@@ -63,6 +82,7 @@ static int open_vsock(struct resources *r, const struct vm_config *cfg, struct v
 
 	if (!cfg->vsock_path)
 		return 0;
+	raise_fd_limit();
 	r->vsockfd = vsock_listen(cfg->vsock_path, err);
 	if (r->vsockfd < 0)
 		return r->vsockfd;
