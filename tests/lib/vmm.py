@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting volt-vmm with a payload or a kernel, and looking at it from outside."""
 import os
+import re
 import signal
 import subprocess
 import time
 
+import labfault
 import vt
 
 BUILD = os.environ.get("VOLT_BUILD") or os.path.join(vt.TREE, "build-release")
@@ -42,6 +44,9 @@ class Vmm:
                                          preexec_fn=netns.enter if netns else None)
         self.pid = self.proc.pid
         vt.witnesses.append(self.story)
+        words = self.args + ["--mem", "128"]  # the default
+        self.mem_mib = int(re.match(r"\d+|", words[words.index("--mem") + 1])[0] or 128)
+        vt.lab_checks.append(self.look_at_lab)
 
     def out(self):
         """The console so far. Only what is new is read: under emulation a poll is dear."""
@@ -60,7 +65,14 @@ class Vmm:
         return (f"command: {' '.join(self.args)}\nstatus: {self.proc.poll()}\n"
                 f"console:\n{self.out()[-3000:]}\nstderr:\n{self.err()[-3000:]}")
 
+    def look_at_lab(self):
+        """Raises LabFault if the lab has lost a vCPU of this guest."""
+        if self.proc.poll() is None and labfault.check(self.pid, self.mem_mib):
+            raise vt.LabFault(f"the emulated processor lost the guest\n{self.story()}")
+
     def expect(self, condition, what):
+        if not condition:
+            self.look_at_lab()
         vt.check(condition, f"{what}\n{self.story()}")
 
     def wait_for(self, text, seconds=20):

@@ -24,10 +24,13 @@ import traceback
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 FACTOR = float(os.environ.get("VOLT_TIMEOUT_FACTOR", "1"))
-SKIPPED = 77
+SKIPPED, LAB_FAULT = 77, 78
+LAB_TRIES = 3   # of a test whose guest the lab lost, see labfault.py
 
 # What can be said about a test that takes too long: functions that return text.
 witnesses = []
+# Functions that raise LabFault if it is not the test's fault that it takes so long.
+lab_checks = []
 
 _tests = []
 _stem = ""
@@ -35,6 +38,10 @@ _stem = ""
 
 class Skip(Exception):
     """The test cannot be run here, for the reason given."""
+
+
+class LabFault(Exception):
+    """The lab, not the guest or the monitor, has failed: the test is to be run again."""
 
 
 def test(title, timeout=30, last=False):
@@ -90,6 +97,8 @@ def _load(folder):
 def _time_is_over(_signal, _frame):
     for witness in witnesses:
         print(witness())
+    for look in lab_checks:
+        look()
     raise TimeoutError("the test's time is over")
 
 
@@ -107,6 +116,9 @@ def _child(function, timeout, log, directory):
     except Skip as e:
         print(e)
         status = SKIPPED
+    except LabFault as e:
+        print(e)
+        status = LAB_FAULT
     except BaseException:  # pylint: disable=broad-except
         traceback.print_exc()
         status = 1
@@ -123,7 +135,7 @@ def _run(function, timeout):
         if pid == 0:
             _child(function, timeout * FACTOR, log, directory)
         pidfd = os.pidfd_open(pid)
-        ended = select.select([pidfd], [], [], timeout * FACTOR + 5)[0]
+        ended = select.select([pidfd], [], [], timeout * FACTOR + 15)[0]
         os.close(pidfd)
         try:
             os.killpg(pid, signal.SIGKILL)
@@ -178,8 +190,12 @@ def _run_all(tests, only_list):
         if only_list:
             print(name)
             continue
-        started = time.monotonic()
-        status, output = _run(function, timeout)
+        for tries in range(1, LAB_TRIES + 1):
+            started = time.monotonic()
+            status, output = _run(function, timeout)
+            if status != LAB_FAULT or tries == LAB_TRIES:
+                break
+            print(f"# LAB FAULT in {name}: {output.splitlines()[0]}; once more", flush=True)
         _report(number, name, status, output, timeout, time.monotonic() - started)
         failed += status not in (0, SKIPPED)
     return failed
