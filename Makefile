@@ -37,7 +37,7 @@ test:
 
 soak:
 	@tools/deps build test lab images
-	@VOLT_ROUNDS=$(or $(ROUNDS),20) tests/run --suite linux --filter 'linux/net/*'
+	@VOLT_ROUNDS=$(or $(ROUNDS),20) tests/run --suite linux --filter 'linux/net/*' --filter 'linux/net_rate/*'
 
 bench:
 	@tools/deps build bench lab images kernels

@@ -56,12 +56,17 @@ def _trace():
         return f.read()
 
 
+def emulated():
+    """True in the lab, and wherever else the processor is QEMU's."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        return "QEMU TCG CPU" in f.read()
+
+
 def check(pid, mem_mib):
     """True if a vCPU of this monitor is lost. Only in the lab; False if it cannot be told."""
     try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
-            if "QEMU TCG CPU" not in f.read():
-                return False
+        if not emulated():
+            return False
         if not os.path.exists(os.path.join(TRACING, "trace")):
             os.system(f"mount -t tracefs none {TRACING} 2>/dev/null")
         trace = _trace()

@@ -5,6 +5,7 @@ VOLT_ROUNDS=N: N times the traffic in one boot, and again in N / 10 further boot
 """
 import os
 
+import labfault
 import vt
 from linux import Talker
 from netback import BACKENDS, connect, flap, full_ping, ping, reach, serve, transfer
@@ -30,6 +31,9 @@ def _boot(kernel, backend, rounds):
 
 
 def _cell(kernel, make):
+    if make.name == "passt" and "VOLT_ROUNDS" not in os.environ and labfault.emulated():
+        raise vt.Skip("known to fail in the lab, where passt resets long connections, under QEMU "
+                      "too: make soak runs it, docs/plan.md has it")
     backend = make()
     serve(backend)
     for _ in range(1 + ROUNDS // 10):

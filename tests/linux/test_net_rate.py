@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rate limits over 10 s and within 5 %: bytes and frames, to the guest and from it, with bursts.
+"""Rate limits over 10 s: bytes and frames, to the guest and from it, with bursts; see ABOVE and BELOW.
 
 The host's own counters of the tap are the judge. A bucket of `size` begins full and is refilled with
 `size` in `ms`, a burst comes once: so a time t after the first frame size + burst + t * rate has
 passed, and in any later 10 s 10 * rate. The rates are far below what an emulated guest can do.
 """
+import os
 import time
 from subprocess import DEVNULL
 
@@ -13,6 +14,10 @@ from linux import Talker
 from netback import GUEST, NET_TOOL, PORT, WORLD, Tap, connect, reach
 
 SECONDS = 10
+# More than this above the limit is always wrong. As much below it is so on a machine that has
+# time for us (make soak); on a busy one the sender, the guest and the monitor wait for processors.
+ABOVE = 0.05
+BELOW = 0.05 if "VOLT_ROUNDS" in os.environ else 0.25
 # size, milliseconds, burst; and of which the two directions are not the same
 LIMITS = {
     "bandwidth": {"rx": (256 << 10, 500, 1 << 20), "tx": (400 << 10, 1000, 512 << 10)},
@@ -54,9 +59,9 @@ def _judge(g, name, way, start, samples):
     steady, wanted_steady = end - got, rate * (later - at)
     print(f"{way} {name}: {got} of {wanted:.0f} ({got / wanted:.3f}), then {steady} of "
           f"{wanted_steady:.0f} ({steady / wanted_steady:.3f})")
-    g.expect(abs(got / wanted - 1) < 0.05,
+    g.expect(-BELOW < got / wanted - 1 < ABOVE,
              f"{way} {name}: {got} in the first {at - start:.2f} s, wanted {wanted:.0f}")
-    g.expect(abs(steady / wanted_steady - 1) < 0.05,
+    g.expect(-BELOW < steady / wanted_steady - 1 < ABOVE,
              f"{way} {name}: {steady} in the next {later - at:.2f} s, wanted {wanted_steady:.0f}")
 
 
@@ -84,5 +89,5 @@ def _limit(name, way):
 
 for NAME in LIMITS:
     for WAY in ("rx", "tx"):
-        vt.test(f"{WAY}-{NAME}: the burst, then the rate, within 5 %", timeout=120)(
+        vt.test(f"{WAY}-{NAME}: the burst, then the rate, at most 5 % above it", timeout=120)(
             lambda name=NAME, way=WAY: _limit(name, way))
