@@ -145,23 +145,17 @@ void virtio_end(struct virtio_dev *v)
 		pthread_cond_broadcast(&v->idle);
 }
 
-/* Lock held. virtq_pop() returned r. */
-static void fail_pop(struct virtio_dev *v, unsigned q, int r, const char *fault)
-{
-	char reason[96];
-
-	virtio_count(r == -EFAULT ? &v->counters.bad_addresses : &v->counters.bad_chains);
-	snprintf(reason, sizeof(reason), "queue %u: %s", q, fault);
-	virtio_fail(v, reason);
-}
-
 bool virtio_pop(struct virtio_dev *v, unsigned q, struct virtq_chain *c)
 {
 	int r = virtq_pop(&v->queues[q], c);
+	char reason[96];
 
-	if (r < 0)
-		fail_pop(v, q, r, c->fault);
-	return r > 0;
+	if (r >= 0)
+		return r > 0;
+	virtio_count(r == -EFAULT ? &v->counters.bad_addresses : &v->counters.bad_chains);
+	snprintf(reason, sizeof(reason), "queue %u: %s", q, c->fault);
+	virtio_fail(v, reason);
+	return false;
 }
 
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
@@ -169,14 +163,10 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 {
 	struct virtq *vq = &v->queues[q];
 	struct virtq_chain c;
-	int r;
 
 	do {
 		virtq_kicks_off(vq);
-		for (;;) {
-			r = virtq_pop(vq, &c);
-			if (r <= 0)
-				break;
+		while (virtio_pop(v, q, &c)) {
 			handle(v, q, &c);
 			if (!virtio_running(v))
 				return;
@@ -187,10 +177,7 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 				return;
 			}
 		}
-		if (r < 0) {
-			fail_pop(v, q, r, c.fault);
-			return;
-		}
+		/* A device that has failed for a broken chain has no live queue. */
 	} while (virtq_kicks_on(vq));
 	virtio_notify(v, q);
 }
