@@ -4,6 +4,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 SUITE ?=
+QUIET ?=
 
 .PHONY: all help demo shell test soak bench install deps clean
 
@@ -18,7 +19,8 @@ help:
 	@echo "make             build volt-vmm into $(BUILD)/"
 	@echo "make demo        boot a Linux guest, show what it sees, power it off, print the timeline"
 	@echo "make shell       an interactive guest; Ctrl-A x leaves it"
-	@echo "make test        all tests; SUITE=unit (style, fuzz, cli, payload, linux, lab) for one suite"
+	@echo "make test        all tests; SUITE=unit (style, fuzz, cli, payload, linux, lab) for one suite,"
+	@echo "                 QUIET=1 for failures and totals only"
 	@echo "make soak        every network back end and kernel, ROUNDS=20 times over: hours in the lab"
 	@echo "make bench       side by side with QEMU microvm; report in bench/out/"
 	@echo "make install     into PREFIX=$(PREFIX), below DESTDIR"
@@ -33,7 +35,7 @@ shell:
 
 test:
 	@tools/deps build test lab images
-	@tests/run $(foreach s,$(SUITE),--suite $(s))
+	@tests/run $(foreach s,$(SUITE),--suite $(s)) $(if $(QUIET),--quiet)
 
 soak:
 	@tools/deps build test lab images
