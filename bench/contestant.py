@@ -2,7 +2,8 @@
 """Who takes part: the command line of each monitor as a template, and how one is filled in.
 
 Placeholders: {kernel} {initrd} {disk} {scratch} {script} {cmdline} {mem} {cpus} {io} {start_us}, and
-in network tests {tap} {mac} {vhost} {vsock} {cid}.
+in network tests {tap} {mac} {vhost} {vsock} {cid}; {api}, the path of an API socket, is for apibench.py
+alone, where nothing else has a value.
 A part in [brackets] is left out of a run in which one of its placeholders has no value: boots have
 no {scratch} and no {script}, and {initrd} has a value only with a kernel that needs one.
 """
@@ -12,7 +13,7 @@ import string
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")
 PLACEHOLDERS = ("kernel", "initrd", "disk", "scratch", "script", "cmdline", "mem", "cpus", "io",
-                "start_us", "tap", "mac", "vhost", "vsock", "cid")
+                "start_us", "tap", "mac", "vhost", "vsock", "cid", "api")
 
 VOLT = ("{volt} --id bench --level warn --timeline --start-time-us {start_us} --kernel {kernel} "
         "[--initrd {initrd}] --cpus {cpus} --mem {mem} --disk {disk},root,ro,io={io} "
@@ -35,6 +36,10 @@ QEMU = ("qemu-system-x86_64 -M microvm,acpi={acpi},pit=off,pic=off,rtc=off,auto-
         "-device virtio-net-device,netdev=net,mac={mac}] [-device vhost-vsock-device,guest-cid={cid}]")
 
 
+# With an API and nothing else: a client says the rest.
+VOLT_API = "{volt} --api-sock {api}"
+
+
 class TemplateError(ValueError):
     """The template of a contestant cannot be used."""
 
@@ -44,7 +49,7 @@ def builtin(volt, acpi):
     quoted = shlex.quote(volt).replace("{", "{{").replace("}", "}}")
     return [
         {"name": "volt", "template": VOLT.replace("{volt}", quoted), "engines": ["sync", "uring"],
-         "end": "term"},
+         "end": "term", "api": VOLT_API.replace("{volt}", quoted)},
         {"name": "qemu", "template": QEMU.replace("{acpi}", acpi),
          "engines": ["threads", "io_uring"], "end": "kill"},
     ]
@@ -60,15 +65,17 @@ def peer(text):
             raise TemplateError(f"peer '{name}': there is no placeholder {{{field}}}")
     if not template.strip():
         raise TemplateError(f"peer '{name}': the template is empty")
-    return {"name": name, "template": template, "engines": [""], "end": "kill"}
+    return {"name": name, "template": template, "engines": [""], "end": "kill",
+            "api": template if "{api}" in template else None}
 
 
-def command(contestant, values):
-    """The argument vector. values: placeholder -> string; absent or empty means no value."""
+def command(contestant, values, kind="template"):
+    """The argument vector. values: placeholder -> string; absent or empty means no value.
+    kind: which of the contestant's templates, "template" or "api"."""
     def keep(match):
         fields = [f for _, f, _, _ in string.Formatter().parse(match[1]) if f]
         return match[1] if all(values.get(f) for f in fields) else ""
 
     filled = {name: values.get(name, "") for name in PLACEHOLDERS}
-    kept = re.sub(r"\[([^\]]*)\]", keep, contestant["template"])
+    kept = re.sub(r"\[([^\]]*)\]", keep, contestant[kind])
     return [word.format_map(filled) for word in shlex.split(kept)]

@@ -20,6 +20,7 @@ from stats import Raw, median, percentile, ratio  # noqa: E402
 TITLES = {"volt": "volt-vmm", "qemu": "QEMU microvm"}
 # The wanted figures. The first three compare with QEMU microvm in the same run.
 INIT_RATIO, MEMORY_MIB, FIO_RATIO, BINARY_KIB, KVM_RUN_MS = 0.7, 1.5, 1.0, 400, 2.0
+API_WALL_MS, API_CPU_MS = 2.0, 1.0
 
 
 def title(name):
@@ -83,6 +84,12 @@ def goals(raw):
         ms = median(start)
         rows.append([f"exec to KVM_RUN on this machine, median of {len(start)}, ms", f"{ms:.2f}",
                      f"<= {KVM_RUN_MS:g}", verdict(ms <= KVM_RUN_MS)])
+    for field, what, wanted in (("wall_ns", "start to the API's first answer", API_WALL_MS),
+                                ("cpu_ns", "CPU time until then", API_CPU_MS)):
+        got = [x[field] / 1e6 for x in raw.of("api", contestant="volt")]
+        if got:
+            rows.append([f"{what}, median of {len(got)}, ms", f"{median(got):.2f}",
+                         f"<= {wanted:g}", verdict(median(got) <= wanted)])
     return table(["goal", "got", "wanted", "verdict"], rows)
 
 
@@ -185,6 +192,17 @@ def payload(raw):
     return table(["stage", "p50, ms", "p99, ms", "from exec, p50", "from exec, p99"], rows)
 
 
+def api(raw):
+    rows = []
+    for name in raw.names():
+        for field, what in (("wall_ns", "start to the first answer"), ("cpu_ns", "CPU time")):
+            v = [x[field] / 1e6 for x in raw.of("api", contestant=name)]
+            if v:
+                rows.append([f"{what}, {title(name)}", len(v),
+                             *(f"{percentile(v, p):.2f}" for p in (50, 99)), f"{min(v):.2f}"])
+    return table(["ms", "runs", "p50", "p99", "min"], rows) if rows else "Not measured."
+
+
 def stages(raw):
     rows = [[title(name), stage, f"{ms:.1f}"] for name in raw.names()
             for stage, ms in raw.stages(name)]
@@ -225,7 +243,8 @@ def write(raw_path, out):
         ("Goals", goals(raw)), ("Boot", boots(raw)),
         ("Memory", memory(raw) + "\n\n" + mappings(raw)),
         ("Disk", disk(raw)), ("Network", network(raw)), ("Size", sizes(raw)),
-        ("From exec to KVM_RUN, on the machine itself", payload(raw))))
+        ("From exec to KVM_RUN, on the machine itself", payload(raw)),
+        ("From the start to the API's first answer, on the machine itself", api(raw))))
     with open(os.path.join(out, "table.md"), "w", encoding="utf-8") as f:
         f.write(tables + "\n")
     shown = plots.draw(raw, out, title)

@@ -16,8 +16,9 @@ import sys
 
 # (file, symbol): why it is there.
 ALLOWED = {
-    ('log', 'config'): 'the one log of the process, set before threads exist',
+    ('log', 'config'): 'the one log of the process, set while there is one thread',
     ('log', 'missed'): 'counter of the one log',
+    ('log', 'rate_limited'): 'the same',
     ('log', 'thread_name'): 'per thread',
     ('console-tty', 'raw_fd'): 'the terminal to give back, for a signal handler',
     ('console-tty', 'saved'): 'the same',
@@ -25,7 +26,7 @@ ALLOWED = {
     ('seccomp', 'report'): 'for a signal handler, set before the first filter',
     ('seccomp', 'reporting'): 'per thread, in the signal handler',
 }
-# log_guest() keeps one atomic token bucket per call site.
+# The log keeps one atomic limit per call site.
 SITE = re.compile(r'site_\.\d+$')
 
 WRITABLE = re.compile(r'\.(data|bss|tdata|tbss)(?!\.rel\.ro)|\*COM\*')

@@ -7,7 +7,8 @@ A comment stands beside each system call that runs after start-up, calls inside 
     /* #syscalls loop: preadv pwritev */
     /* #syscalls loop vcpu: ioctl=KVM_SIGNAL_MSI */
 
-names the threads, then the calls; CALL=CONSTANT admits one value of the argument that selects the
+names the threads, then the calls; "api" is the loop thread of a VM with an API socket, which may do
+all that "loop" may. CALL=CONSTANT admits one value of the argument that selects the
 operation, and may be repeated. The words after '#' are reserved: one that does not parse is an
 error, so that a typing mistake cannot drop a rule. Output, sorted, one rule a line:
 
@@ -22,7 +23,7 @@ import os
 import re
 import sys
 
-THREADS = ('loop', 'vcpu')
+THREADS = ('loop', 'vcpu', 'api')
 VCPU_RULES_MAX = 25  # a vCPU thread is what the guest reaches first
 
 MARK = '#syscalls'
@@ -98,6 +99,9 @@ def main(argv=None):
         with open(path, encoding='utf-8') as f:
             collect_text(f.read(), os.path.relpath(path, args.root), rules)
     drop_rules(rules, args.drop)
+    for thread, rule in sorted(rules):
+        if thread == 'loop':
+            rules.setdefault(('api', rule), rules[thread, rule])
     check_limit(rules)
 
     with open(args.output, 'w', encoding='utf-8') as f:

@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
 #include <seccomp.h>
@@ -31,7 +33,7 @@
 #define INT_MASK  UINT32_MAX /* what selects is an int: the kernel ignores the upper half */
 
 /* In the order of enum sandbox_thread. */
-static const char *const threads[] = { "loop", "vcpu" };
+static const char *const threads[] = { "loop", "vcpu", "api" };
 
 /* Calls with an operation argument: which one, and whether a rule must name the operation. */
 static const struct selector {
@@ -41,6 +43,7 @@ static const struct selector {
 } selectors[] = {
 	{ "ioctl", 1, 1 },  { "fcntl", 1, 1 },	   { "prctl", 0, 1 },
 	{ "socket", 0, 1 }, { "fallocate", 1, 0 }, { "madvise", 2, 0 },
+	{ "io_uring_register", 1, 1 },
 };
 
 /* Conditions that a rule has without saying so; several rows for a call are alternatives. */
@@ -98,7 +101,9 @@ static const struct constant {
 	C(fcntl, F_GETFL), C(fcntl, F_SETFL), C(fcntl, F_GETFD), C(fcntl, F_SETFD),
 	C(fcntl, F_DUPFD_CLOEXEC), C(fcntl, F_SETLK), C(fcntl, F_OFD_SETLK),
 	C(fcntl, F_SETPIPE_SZ), C(fcntl, F_GETPIPE_SZ), C(fcntl, F_ADD_SEALS),
+	C(ioctl, BLKGETSIZE64),
 	C(socket, AF_UNIX),
+	C(io_uring_register, IORING_REGISTER_FILES_UPDATE),
 	C(fallocate, FALLOC_FL_KEEP_SIZE), C(fallocate, FALLOC_FL_ZERO_RANGE),
 	{ "fallocate", "FALLOC_FL_PUNCH_HOLE", FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE },
 	C(madvise, MADV_DONTNEED), C(madvise, MADV_REMOVE), C(madvise, MADV_FREE),

@@ -17,7 +17,7 @@ import stat
 import struct
 import time
 
-from . import LabError, wire
+from . import LabError, qemu, wire
 from .machine import Machine
 
 
@@ -234,9 +234,9 @@ class Broker:
                     c.sock.sendall(c.out + wire.frame(1, wire.FAIL, payload))
 
 
-def _serve(state, opts, ready):
+def _serve(state, opts, which, ready):
     """In the daemon: boots, serves, cleans up."""
-    machine = Machine(opts, state.dir)
+    machine = Machine(opts, state.dir, which)
     listener = socket.socket(socket.AF_UNIX)
     old = os.umask(0o177)
     listener.bind(state.socket + ".tmp")
@@ -272,6 +272,7 @@ def _serve(state, opts, ready):
 def up(name, opts):
     """Starts a named lab and returns when it answers."""
     state = State(name)
+    which = qemu.find()  # here, where somebody reads what it says
     lock = state.claim()
     rd, wr = os.pipe()
     pid = os.fork()
@@ -286,7 +287,7 @@ def up(name, opts):
             null = os.open(os.devnull, os.O_RDWR)
             for fd in (0, 1, 2):
                 os.dup2(null, fd)
-            _serve(state, opts, wr)
+            _serve(state, opts, which, wr)
             code = 0
         finally:
             os._exit(code)

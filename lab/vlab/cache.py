@@ -69,7 +69,7 @@ def locked(name):
         os.close(fd)
 
 
-def _run(what, argv, **kw):
+def run(what, argv, **kw):
     r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, check=False, **kw)
     if r.returncode != 0:
@@ -89,7 +89,7 @@ class Kernel:
 
 
 def _download(tmp):
-    out = _run("asking apt for the kernel package",
+    out = run("asking apt for the kernel package",
                ["apt-cache", "depends", "--important", "linux-image-amd64"])
     found = re.search(r"Depends: (linux-image-(\S+-amd64))\n", out)
     if not found:
@@ -99,14 +99,14 @@ def _download(tmp):
     # As root apt would switch to the user _apt, who may not enter the cache.
     get = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package]
     try:
-        _run("downloading the lab's kernel", get, cwd=tmp)
+        run("downloading the lab's kernel", get, cwd=tmp)
     except LabError:
         if os.geteuid() != 0:
             raise
-        _run("apt-get update", ["apt-get", "-q", "update"])
-        _run("downloading the lab's kernel", get, cwd=tmp)
+        run("apt-get update", ["apt-get", "-q", "update"])
+        run("downloading the lab's kernel", get, cwd=tmp)
     deb = [f for f in os.listdir(tmp) if f.endswith(".deb")][0]
-    _run("unpacking the lab's kernel", ["dpkg", "-x", deb, "kernel"], cwd=tmp)
+    run("unpacking the lab's kernel", ["dpkg", "-x", deb, "kernel"], cwd=tmp)
     return release
 
 
@@ -139,7 +139,7 @@ def kernel():
             release = _download(tmp)
             tree = os.path.join(tmp, "kernel")
             env = dict(os.environ, PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-            _run("depmod", ["depmod", "-b", tree, release], env=env)
+            run("depmod", ["depmod", "-b", tree, release], env=env)
             shutil.rmtree(os.path.join(tree, "usr"), ignore_errors=True)
             elf = _unpack_image(os.path.join(tree, "boot", f"vmlinuz-{release}"))
             if elf:
@@ -186,7 +186,7 @@ def program(name, sources, flags):
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=root()) as tmp:
         out = os.path.join(tmp, name)
         units = [os.path.join(HERE, s) for s in sources if not s.endswith(".h")]
-        _run(f"compiling {name}", ["cc", *flags, "-o", out, *units])
+        run(f"compiling {name}", ["cc", *flags, "-o", out, *units])
         os.rename(out, path)
     return path
 

@@ -3,12 +3,11 @@
 import glob
 import json
 import os
-import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
-from . import LabError, cache
+from . import LabError, cache, qemu
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -68,13 +67,12 @@ def native():
     return r.returncode == 0, lines
 
 
-def _lab_key():
+def _lab_key(which):
     """What the lab's answer depends on."""
-    qemu = shutil.which("qemu-system-x86_64")
-    st = os.stat(qemu) if qemu else None
+    st = os.stat(which.argv[0])
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
         boot = f.read().strip()
-    return [boot, qemu, st and st.st_mtime_ns, st and st.st_size, cache.labd(), cache.probe()]
+    return [boot, which.text, st.st_mtime_ns, st.st_size, cache.labd(), cache.probe()]
 
 
 def _try_lab():
@@ -91,8 +89,8 @@ def lab(fresh):
         return False, ["we are in the lab already: its /dev/kvm should work, see its kernel log"]
     path = os.path.join(cache.root(), "doctor.json")
     try:
-        cache.need("qemu-system-x86_64")
-        key = _lab_key()
+        which = qemu.find()
+        key = _lab_key(which)
         if not fresh:
             try:
                 with open(path, encoding="utf-8") as f:
@@ -102,6 +100,7 @@ def lab(fresh):
             except (OSError, ValueError, KeyError):
                 pass
         ok, lines = _try_lab()
+        lines.insert(0, which.text)
         cache.put(path, json.dumps({"key": key, "ok": ok, "lines": lines}).encode(), 0o644)
         return ok, lines
     except (LabError, OSError) as e:

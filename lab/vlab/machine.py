@@ -14,7 +14,6 @@ import time
 
 from . import LabError, cache, wire
 
-QEMU = "qemu-system-x86_64"
 BOOT_TIMEOUT = float(os.environ.get("VOLT_LAB_BOOT_TIMEOUT", "180"))
 # family: the 15 of "max" has an erratum whose workaround makes every idle CPU use a broadcast timer.
 # xsave: TCG does not let KVM see a guest's XSETBV, so that KVM shows it sizes for another XCR0 and its
@@ -38,10 +37,10 @@ def _die_with_parent():
 
 
 class Machine:
-    """A lab. opts: cpus, mem, icount, forward [(host, lab)], rw [dirs]."""
+    """A lab. opts: cpus, mem, icount, forward [(host, lab)], rw [dirs]; qemu: of qemu.find()."""
 
-    def __init__(self, opts, workdir):
-        self.opts, self.dir = opts, workdir
+    def __init__(self, opts, workdir, qemu):
+        self.opts, self.dir, self.qemu = opts, workdir, qemu
         self.log = os.path.join(workdir, "console.log")
         self.errors = os.path.join(workdir, "qemu.log")
         self.sock = self.proc = None
@@ -61,8 +60,9 @@ class Machine:
     def _command(self, k, initrd, fd):
         o = self.opts
         accel = "tcg,thread=single" if o.icount else "tcg,thread=multi"
-        cmd = [QEMU, "-M", "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off", "-accel", accel, "-cpu", CPU,
-               "-smp", str(o.cpus), "-m", str(o.mem), "-nodefaults", "-no-user-config",
+        cmd = [*self.qemu.argv, "-M", "q35,usb=off,sata=off,smbus=off,vmport=off,hpet=off",
+               "-accel", accel, "-cpu", CPU, "-smp", str(o.cpus), "-m", str(o.mem),
+               "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot", "-name", "volt-lab",
                "-chardev", f"file,id=log,path={_quote(self.log)}", "-serial", "chardev:log",
                "-chardev", f"socket,id=ctl,fd={fd}",
@@ -85,7 +85,6 @@ class Machine:
 
     def start(self):
         """Boots; returns when the lab answers."""
-        cache.need(QEMU)
         k = cache.kernel()
         base, stems = cache.initramfs(k)
         initrd = os.path.join(self.dir, "initrd")

@@ -48,6 +48,20 @@ static void sync_commit(struct disk *d)
 	(void)d; /* nothing is ever pending */
 }
 
+static int sync_drain(struct disk *d, uint64_t deadline_ns)
+{
+	(void)d;
+	(void)deadline_ns;
+	return 0;
+}
+
+static int sync_set_file(struct disk *d, int fd)
+{
+	(void)d;
+	(void)fd;
+	return 0;
+}
+
 static void sync_destroy(struct disk *d)
 {
 	free(d);
@@ -57,6 +71,8 @@ static const struct disk_ops sync_ops = {
 	.name = "sync",
 	.submit = sync_submit,
 	.commit = sync_commit,
+	.drain = sync_drain,
+	.set_file = sync_set_file,
 	.destroy = sync_destroy,
 };
 

@@ -2,12 +2,14 @@
 /*
  * The disk back end over io_uring, see disk.h. One ring per disk, with the disk as its only
  * registered file. Before the ring is enabled it is restricted to the four opcodes below on that
- * file, so that a monitor that has been taken over gains nothing by it; after that the only system
- * call is io_uring_enter(2), once per batch. Completions ring an eventfd that the loop watches.
+ * file, and to another file in its place, so that a monitor that has been taken over gains nothing
+ * by it; after that the only system call is io_uring_enter(2), once per batch, but for a change of
+ * the file. Completions ring an eventfd that the loop watches.
  * Loop thread.
  */
 #include <errno.h>
 #include <liburing.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -135,6 +137,35 @@ static void on_completion(struct loop_src *src, uint32_t events)
 	uring_commit(&u->d);
 }
 
+static int uring_drain(struct disk *d, uint64_t deadline_ns)
+{
+	struct disk_uring *u = container_of(d, struct disk_uring, d);
+
+	while (u->in_flight > 0) {
+		struct pollfd p = { .fd = u->eventfd, .events = POLLIN };
+		uint64_t now_ns = loop_now_ns();
+
+		if (now_ns >= deadline_ns)
+			return -ETIMEDOUT;
+		uring_commit(d);
+		/* #syscalls loop: poll */
+		poll(&p, 1, (int)MIN((deadline_ns - now_ns) / NSEC_PER_MSEC + 1, 1000u));
+		loop_drain(u->eventfd);
+		while (reap(u, true))
+			;
+	}
+	return 0;
+}
+
+static int uring_set_file(struct disk *d, int fd)
+{
+	struct disk_uring *u = container_of(d, struct disk_uring, d);
+	/* #syscalls loop: io_uring_register=IORING_REGISTER_FILES_UPDATE */
+	int r = io_uring_register_files_update(&u->ring, 0, &fd, 1);
+
+	return r < 0 ? r : 0;
+}
+
 /* The kernel reads and writes guest memory and request slots until the last request is back. */
 static void uring_destroy(struct disk *d)
 {
@@ -156,12 +187,14 @@ static const struct disk_ops uring_ops = {
 	.name = "uring",
 	.submit = uring_submit,
 	.commit = uring_commit,
+	.drain = uring_drain,
+	.set_file = uring_set_file,
 	.destroy = uring_destroy,
 };
 
 static int restrict_ring(struct io_uring *ring)
 {
-	struct io_uring_restriction res[ARRAY_SIZE(opcodes) + 1] = { 0 };
+	struct io_uring_restriction res[ARRAY_SIZE(opcodes) + 2] = { 0 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(opcodes); i++) {
 		res[i].opcode = IORING_RESTRICTION_SQE_OP;
@@ -169,6 +202,8 @@ static int restrict_ring(struct io_uring *ring)
 	}
 	res[ARRAY_SIZE(opcodes)].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	res[ARRAY_SIZE(opcodes)].sqe_flags = IOSQE_FIXED_FILE;
+	res[ARRAY_SIZE(opcodes) + 1].opcode = IORING_RESTRICTION_REGISTER_OP;
+	res[ARRAY_SIZE(opcodes) + 1].register_op = IORING_REGISTER_FILES_UPDATE;
 	return io_uring_register_restrictions(ring, res, ARRAY_SIZE(res));
 }
 

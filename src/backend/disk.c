@@ -125,6 +125,7 @@ static int size_of(int fd, uint64_t *ret, struct volt_err *err)
 {
 	struct stat st;
 
+	/* #syscalls loop: fstat newfstatat ioctl=BLKGETSIZE64 */
 	if (fstat(fd, &st) < 0)
 		return volt_err_set(err, errno, "fstat: %m");
 	if (S_ISREG(st.st_mode))
@@ -163,6 +164,22 @@ int disk_create(bool uring, int fd, struct loop *loop, const struct disk_params 
 		munmap(common.zeros, DISK_ZEROS_BYTES);
 		return volt_err_set(err, -r, "%m");
 	}
+	return 0;
+}
+
+int disk_set_file(struct disk *d, int fd, struct volt_err *err)
+{
+	uint64_t bytes;
+	int r = size_of(fd, &bytes, err);
+
+	if (r < 0)
+		return r;
+	r = d->ops->set_file(d, fd);
+	if (r < 0)
+		return volt_err_set(err, -r, "%s: take another file: %m", d->ops->name);
+	fd_close(d->fd);
+	d->fd = fd;
+	d->bytes = bytes;
 	return 0;
 }
 

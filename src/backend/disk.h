@@ -57,13 +57,15 @@ struct disk_ops {
 	const char *name;
 	int (*submit)(struct disk *d, struct disk_req *req);
 	void (*commit)(struct disk *d);
+	int (*drain)(struct disk *d, uint64_t deadline_ns);
+	int (*set_file)(struct disk *d, int fd); /* told, before d->fd is changed; 0 or -errno */
 	void (*destroy)(struct disk *d);
 };
 
 struct disk {
 	const struct disk_ops *ops;
 	int fd;		/* owned */
-	uint64_t bytes; /* size of the file or device when it was opened */
+	uint64_t bytes; /* size of the file or device when it was given to us */
 	struct disk_params params;
 	void *zeros; /* owned; DISK_ZEROS_BYTES that read as zero */
 };
@@ -85,6 +87,22 @@ static inline int disk_submit(struct disk *d, struct disk_req *req)
 {
 	return d->ops->submit(d, req);
 }
+
+/*
+ * Waits until nothing is in flight; done() has been called for all of it. 0, or -ETIMEDOUT:
+ * something is at deadline_ns (CLOCK_MONOTONIC), which may have passed.
+ */
+static inline int disk_drain(struct disk *d, uint64_t deadline_ns)
+{
+	return d->ops->drain(d, deadline_ns);
+}
+
+/*
+ * Another file or device takes the place of the present one, which is closed; d->bytes is its size.
+ * Nothing is in flight: after disk_drain(). fd is owned by the disk on success, and open for what
+ * params.read_only says.
+ */
+int disk_set_file(struct disk *d, int fd, struct volt_err *err);
 
 /* Starts what was submitted; once per batch. */
 static inline void disk_commit(struct disk *d)

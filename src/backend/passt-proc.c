@@ -22,7 +22,7 @@
 #include "log.h"
 #include "num.h"
 
-#define READY_MS 10000
+#define READY_MS 30000
 #define END_MS	 1000
 #define HIGH_FD	 16 /* above every number that a file action writes to */
 
@@ -267,7 +267,7 @@ int passt_proc_start(const char *ports, uint16_t mtu, int sock, struct passt_pro
 	if (r == -ENOENT)
 		return volt_err_set(err, ENOENT,
 			"passt is not installed or not in PATH: install the package passt, or "
-			"choose another back end");
+			"choose another back end (in a jail a tap by name or descriptor)");
 	if (r < 0)
 		return volt_err_set(err, -r, "start passt: %m");
 	ret->errfd = take_fd(&errfd);

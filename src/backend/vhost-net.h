@@ -50,7 +50,7 @@ uint64_t vhost_net_features(const struct vhost_net *v);
  * Building thread, before the first start; guest memory stays where it is. n: at most
  * VHOST_NET_REGIONS_MAX.
  */
-#define VHOST_NET_REGIONS_MAX 8
+#define VHOST_NET_REGIONS_MAX 32
 int vhost_net_set_memory(
 	struct vhost_net *v, const struct vhost_region *regions, size_t n, struct volt_err *err);
 

@@ -6,7 +6,6 @@
  */
 #include "bucket.h"
 
-#define NSEC_PER_MSEC UINT64_C(1000000)
 /* Of a refill time, and of any moment: 146 years. Sums of two such do not overflow. */
 #define TIME_MAX_NS (UINT64_C(1) << 62)
 
@@ -103,6 +102,15 @@ void limiter_init(struct limiter *l, const struct limiter_params *params, uint64
 	l->promised_ns = l->promise_ends_ns = 0;
 }
 
+void limiter_change(struct limiter *l, const struct limiter_change *change, uint64_t now_ns)
+{
+	if (change->bandwidth)
+		init(&l->bandwidth, change->bandwidth, now_ns);
+	if (change->ops)
+		init(&l->ops, change->ops, now_ns);
+	l->promised_ns = l->promise_ends_ns = 0; /* it was made by the old ones */
+}
+
 bool limiter_off(const struct limiter *l)
 {
 	return unlimited(&l->bandwidth) && unlimited(&l->ops);
@@ -138,4 +146,18 @@ uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns)
 	l->promised_ns = at_ns;
 	l->promise_ends_ns = at_ns < now_ns ? now_ns + LIMITER_FOLLOW_NS : 0;
 	return 0;
+}
+
+uint64_t limiter_take_some(struct limiter *l, uint64_t bytes, uint64_t now_ns)
+{
+	struct bucket *b = &l->bandwidth;
+	uint64_t n;
+
+	if (unlimited(b))
+		return bytes;
+	refill(b, now_ns);
+	n = MIN(bytes, b->burst);
+	n += MIN(bytes - n, b->tokens);
+	take(b, n, now_ns);
+	return n;
 }

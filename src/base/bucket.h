@@ -46,6 +46,14 @@ struct limiter {
 
 void limiter_init(struct limiter *l, const struct limiter_params *params, uint64_t now_ns);
 
+/* What is to be changed; NULL: that bucket stays as it is, tokens and all. */
+struct limiter_change {
+	const struct bucket_params *bandwidth, *ops;
+};
+
+/* A bucket that is given takes the place of the old one, and is full. */
+void limiter_change(struct limiter *l, const struct limiter_change *change, uint64_t now_ns);
+
 /* True if no bucket limits anything: then limiter_take() always says yes, without a look at time.
  */
 bool limiter_off(const struct limiter *l);
@@ -55,5 +63,8 @@ bool limiter_off(const struct limiter *l);
  * the nanoseconds after which it is worth trying again.
  */
 uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns) MUST_CHECK;
+
+/* Takes as many bytes of the bandwidth as there are now, at most `bytes`: their number. */
+uint64_t limiter_take_some(struct limiter *l, uint64_t bytes, uint64_t now_ns) MUST_CHECK;
 
 #endif

@@ -62,7 +62,10 @@ static int find(const char *name, char **ret, struct volt_err *err)
 		return *ret ? 0 : volt_err_set(err, errno, "helper program %s: not in "
 			"VOLT_HELPER_DIR, which is '%s': %m", name, named);
 	}
-	own[MAX(n, 0)] = '\0';
+	if (n < 0) /* a jail has no /proc, nor programs besides this one */
+		return volt_err_set(err, errno, "helper program %s: not to be found without /proc, "
+			"as in a jail: volt-jailer(8) says what works there", name);
+	own[n] = '\0';
 	slash = strrchr(own, '/');
 	if (slash) {
 		*slash = '\0';

@@ -10,9 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The one log of the process; set once by log_init() before any thread starts. */
-static struct log_config config = { .fd = STDERR_FILENO, .level = LOG_INFO, .show_level = true };
-static _Atomic uint64_t missed;
+#include "limit.h"
+
+/* The one log of the process; set by log_init() while no other thread runs. */
+static struct {
+	char id[LIMIT_ID + 1], module[LIMIT_ID + 1]; /* "": every file */
+	int fd;
+	enum log_level level;
+	bool show_level, show_origin;
+} config = { .id = "-", .fd = STDERR_FILENO, .level = LOG_INFO, .show_level = true };
+static _Atomic uint64_t missed, rate_limited;
 static _Thread_local const char *thread_name = "main";
 
 static const char *const names[] = {
@@ -23,7 +30,12 @@ static const char *const names[] = {
 void log_init(const struct log_config *cfg)
 {
 	tzset(); /* localtime_r() must not open /etc/localtime later */
-	config = *cfg;
+	config.fd = cfg->fd;
+	config.level = cfg->level;
+	config.show_level = cfg->show_level;
+	config.show_origin = cfg->show_origin;
+	snprintf(config.id, sizeof(config.id), "%s", cfg->id ? cfg->id : "-");
+	snprintf(config.module, sizeof(config.module), "%s", cfg->module ? cfg->module : "");
 }
 
 void log_set_thread(const char *name)
@@ -39,6 +51,11 @@ const char *log_thread(void)
 const _Atomic uint64_t *log_missed(void)
 {
 	return &missed;
+}
+
+const _Atomic uint64_t *log_rate_limited(void)
+{
+	return &rate_limited;
 }
 
 int log_level_from_name(const char *name)
@@ -64,15 +81,18 @@ bool log_site_pass(struct log_site *site, uint32_t *ret_suppressed)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	*ret_suppressed = 0;
 	start = atomic_load_explicit(&site->window_ns, memory_order_relaxed);
-	if (!start || now - start > LOG_GUEST_PERIOD_NS) {
-		atomic_store_explicit(&site->window_ns, now, memory_order_relaxed);
+	/* One of several threads begins the new window, and has the number to tell. */
+	if ((!start || now - start > LOG_PERIOD_NS) &&
+		atomic_compare_exchange_strong_explicit(&site->window_ns, &start, now,
+			memory_order_relaxed, memory_order_relaxed)) {
 		n = atomic_exchange_explicit(&site->count, 1, memory_order_relaxed);
-		*ret_suppressed = n > LOG_GUEST_BURST ? n - LOG_GUEST_BURST : 0;
+		*ret_suppressed = n > LOG_BURST ? n - LOG_BURST : 0;
 		return true;
 	}
 	n = atomic_fetch_add_explicit(&site->count, 1, memory_order_relaxed);
-	return n < LOG_GUEST_BURST;
+	return n < LOG_BURST;
 }
 
 /* Appends to line[0..size), never past size - 1; returns the new length. */
@@ -98,8 +118,7 @@ static size_t prefix(char *line, size_t size, enum log_level level, const char *
 	clock_gettime(CLOCK_REALTIME, &ts);
 	localtime_r(&ts.tv_sec, &tm);
 	n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &tm);
-	n = append(line, size, n, ".%09ld [%s:%s", ts.tv_nsec, config.id ? config.id : "-",
-		thread_name);
+	n = append(line, size, n, ".%09ld [%s:%s", ts.tv_nsec, config.id, thread_name);
 	if (config.show_level)
 		n = append(line, size, n, ":%s", names[level]);
 	if (config.show_origin)
@@ -107,28 +126,55 @@ static size_t prefix(char *line, size_t size, enum log_level level, const char *
 	return append(line, size, n, "] ");
 }
 
-void log_write(enum log_level level, const char *file, int lineno, const char *fmt, ...)
+bool log_shows(enum log_level level)
 {
-	int saved = errno;
-	char line[1024];
-	va_list ap;
-	size_t n;
-	int r;
+	return level <= config.level && config.fd >= 0;
+}
 
-	if (level > config.level || config.fd < 0)
-		return;
-	if (config.module && strncmp(file, config.module, strlen(config.module)) != 0)
-		return;
+static bool shown(enum log_level level, const char *file)
+{
+	return log_shows(level) &&
+		strncmp(file, config.module, strlen(config.module)) == 0;
+}
+
+/* errno is the caller's, for %m. */
+static void PRINTF_LIKE(4, 0)
+	emit(enum log_level level, const char *file, int lineno, const char *fmt, va_list ap)
+{
+	int saved = errno, r;
+	char line[1024];
+	size_t n;
+
 	n = prefix(line, sizeof(line) - 1, level, file, lineno);
-	errno = saved; /* for %m */
-	va_start(ap, fmt);
+	errno = saved;
 	r = vsnprintf(line + n, sizeof(line) - 1 - n, fmt, ap);
-	va_end(ap);
 	if (r > 0)
 		n = MIN(n + (size_t)r, sizeof(line) - 2);
 	line[n++] = '\n';
 	/* #syscalls loop vcpu: write */
 	if (write(config.fd, line, n) != (ssize_t)n)
 		atomic_fetch_add_explicit(&missed, 1, memory_order_relaxed);
+}
+
+void log_write(struct log_site *site, enum log_level level, const char *file, int lineno,
+	const char *fmt, ...)
+{
+	uint32_t suppressed = 0;
+	int saved = errno;
+	va_list ap;
+
+	if (!shown(level, file))
+		return;
+	if (site && !log_site_pass(site, &suppressed)) {
+		atomic_fetch_add_explicit(&rate_limited, 1, memory_order_relaxed);
+		return;
+	}
+	if (suppressed)
+		log_write(NULL, LOG_WARN, file, lineno,
+			"%u messages were suppressed due to rate limiting", suppressed);
+	errno = saved;
+	va_start(ap, fmt);
+	emit(level, file, lineno, fmt, ap);
+	va_end(ap);
 	errno = saved;
 }

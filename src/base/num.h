@@ -76,4 +76,25 @@ static inline void num_put_le64(void *p, uint64_t v)
 	__builtin_memcpy(p, &v, sizeof(v));
 }
 
+/* The same, big-endian: the order of the network. */
+static inline uint16_t num_get_be16(const void *p)
+{
+	return __builtin_bswap16(num_get_le16(p));
+}
+
+static inline uint32_t num_get_be32(const void *p)
+{
+	return __builtin_bswap32(num_get_le32(p));
+}
+
+static inline void num_put_be16(void *p, uint16_t v)
+{
+	num_put_le16(p, __builtin_bswap16(v));
+}
+
+static inline void num_put_be32(void *p, uint32_t v)
+{
+	num_put_le32(p, __builtin_bswap32(v));
+}
+
 #endif

@@ -150,6 +150,23 @@ static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors
 	}
 }
 
+static void check_pmems(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	char where[LIMIT_PMEM_ID + 16];
+	struct file f;
+
+	for (size_t i = 0; i < cfg->n_pmems; i++) {
+		const struct pmem_config *p = &cfg->pmems[i];
+
+		if (!p->path || !p->id)
+			continue;
+		snprintf(where, sizeof(where), "pmem '%.64s'", p->id);
+		if (probe(where, p->path, p->read_only ? O_RDONLY : O_RDWR, true, &f, errors) &&
+			f.bytes == 0)
+			vmcfg_error(errors, where, "%s is empty", p->path);
+	}
+}
+
 /* The folder of path: "." if it has none. */
 static void parent_of(const char *path, char buf[LIMIT_PATH])
 {
@@ -232,14 +249,24 @@ static void check_nets(const struct vm_config *cfg, struct vmcfg_errors *errors)
 	}
 }
 
+static void check_metadata(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	struct file f;
+
+	if (cfg->metadata_path)
+		probe("metadata", cfg->metadata_path, O_RDONLY, false, &f, errors);
+}
+
 void vmcfg_check_files(const struct vm_config *cfg, struct vmcfg_errors *errors)
 {
 	check_kernel(cfg, errors);
 	check_initrd(cfg, errors);
 	check_disks(cfg, errors);
+	check_pmems(cfg, errors);
 	check_output("console", cfg->console_path, errors);
 	check_output("log", cfg->log.path, errors);
 	check_output("metrics", cfg->metrics_path, errors);
 	check_vsock(cfg, errors);
 	check_nets(cfg, errors);
+	check_metadata(cfg, errors);
 }

@@ -61,7 +61,7 @@ static void collect(struct cli *c, size_t index, const char *value)
 	}
 	c->seen[index] = true;
 	c->value[index] = value;
-	/* --help wins over --version, that over --dump-config, that over --check. */
+	/* --help wins over --version, that over --cpu-fingerprint, and so on. */
 	if (o->does == VMCFG_ACTION)
 		c->action = MAX(c->action, o->action);
 }
@@ -253,12 +253,14 @@ static void fill_in(struct vm_config *cfg, bool has_file, struct vmcfg_errors *e
 {
 	bool root = false;
 
-	if (!cfg->cmdline)
+	if (!cfg->cmdline && (cfg->kernel_path || !cfg->api_path))
 		vmcfg_row_set_string(&cfg->cmdline, vmcfg_doc_cmdline_flags, errors);
 	for (size_t i = 0; i < cfg->n_disks; i++)
 		root = root || cfg->disks[i].root;
 	if (!has_file && cfg->n_disks && !root && cfg->cmdline && !has_root_argument(cfg->cmdline))
 		cfg->disks[0].root = true;
+	if (!has_file && !cfg->kernel_path)
+		cfg->entropy = false; /* the API will say what there is */
 	vmcfg_disk_settle(cfg, errors);
 	vmcfg_net_settle(cfg, errors);
 }
@@ -290,6 +292,7 @@ void vmcfg_cli(struct vm_config *cfg, int argc, char **argv, enum vmcfg_action *
 		vmcfg_errors_done(errors);
 		return;
 	}
+	cfg->no_guest = c.action == VMCFG_FINGERPRINT;
 	file = value_of(&c, VMCFG_FILE, &has_file);
 	value_of(&c, VMCFG_NO_API, &no_api);
 	if (file)

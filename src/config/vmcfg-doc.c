@@ -10,6 +10,7 @@
 
 #define VM(member)	offsetof(struct vm_config, member)
 #define DISK(member)	offsetof(struct disk_config, member)
+#define PMEM(member)	offsetof(struct pmem_config, member)
 #define NET(member)	offsetof(struct net_config, member)
 #define LIMITER(member) offsetof(struct limiter_params, member)
 #define BUCKET(member)	offsetof(struct bucket_params, member)
@@ -48,16 +49,37 @@ static const char *const macvtap_names[] = {
 	[MACVTAP_PASSTHRU] = "Passthru",
 	NULL,
 };
+static const char *const mmds_versions[] = {
+	[MMDS_V1] = "V1",
+	[MMDS_V2] = "V2",
+	NULL,
+};
 static const char *const console_names[] = {
 	[CONSOLE_AUTO] = "Auto",
 	[CONSOLE_OFF] = "Off",
 	[CONSOLE_FILE] = "File",
 	NULL,
 };
+static const char *const console_device_names[] = {
+	[CONSOLE_SERIAL] = "Serial",
+	[CONSOLE_VIRTIO] = "Virtio",
+	NULL,
+};
 static const char *const boot_protocol_names[] = {
 	[BOOT_PROTOCOL_AUTO] = "Auto",
 	[BOOT_PROTOCOL_PVH] = "PVH",
 	[BOOT_PROTOCOL_LINUX] = "Linux",
+	NULL,
+};
+static const char *const huge_pages_names[] = {
+	[HUGE_PAGES_NONE] = "None",
+	[HUGE_PAGES_TRANSPARENT] = "Transparent",
+	[HUGE_PAGES_2M] = "2M",
+	NULL,
+};
+const char *const vmcfg_cpu_template_names[] = {
+	[CPU_TEMPLATE_NONE] = "None", [CPU_TEMPLATE_C3] = "C3",	    [CPU_TEMPLATE_T2] = "T2",
+	[CPU_TEMPLATE_T2S] = "T2S",   [CPU_TEMPLATE_T2CL] = "T2CL", [CPU_TEMPLATE_T2A] = "T2A",
 	NULL,
 };
 static const char *const level_names[] = {
@@ -71,7 +93,11 @@ static_assert(sizeof(enum disk_io) == sizeof(unsigned), "");
 static_assert(sizeof(enum net_backend) == sizeof(unsigned), "");
 static_assert(sizeof(enum macvtap_mode) == sizeof(unsigned), "");
 static_assert(sizeof(enum boot_protocol) == sizeof(unsigned), "");
+static_assert(sizeof(enum mmds_version) == sizeof(unsigned), "");
+static_assert(sizeof(enum huge_pages) == sizeof(unsigned), "");
+static_assert(sizeof(enum cpu_template_name) == sizeof(unsigned), "");
 static_assert(sizeof(enum console_mode) == sizeof(unsigned), "");
+static_assert(sizeof(enum console_device) == sizeof(unsigned), "");
 static_assert(sizeof(enum log_level) == sizeof(unsigned), "");
 
 static const struct vmcfg_row boot_source[] = {
@@ -103,7 +129,8 @@ static const struct vmcfg_row drives[] = {
 		.doc = "Async uses io_uring." },
 	{ "n_queues", VMCFG_UINT, .offset = DISK(n_queues), .min = 0, .max = LIMIT_DISK_QUEUES,
 		.doc = "Request queues; 0 is one for each vCPU, up to the limit. Volt's own." },
-	{ "rate_limiter", VMCFG_NO_OBJECT },
+	{ "rate_limiter", VMCFG_NESTED, .offset = DISK(limit), .object = &vmcfg_doc_limiter,
+		.doc = "Limits requests, and the bytes they read and write." },
 	{ "socket", VMCFG_NO_OBJECT },
 };
 
@@ -125,7 +152,7 @@ static const struct vmcfg_row limiter[] = {
 	{ "bandwidth", VMCFG_NESTED, .offset = LIMITER(bandwidth), .object = &vmcfg_doc_bucket,
 		.doc = "A token is a byte." },
 	{ "ops", VMCFG_NESTED, .offset = LIMITER(ops), .object = &vmcfg_doc_bucket,
-		.doc = "A token is an operation: a frame." },
+		.doc = "A token is an operation: a frame, a request, a flush." },
 };
 const struct vmcfg_section vmcfg_doc_limiter = { "rate limiter", VMCFG_OBJECT, ROWS(limiter) };
 
@@ -176,6 +203,26 @@ static const struct vmcfg_row nets[] = {
 		.doc = "For frames from the guest." },
 };
 
+static const struct vmcfg_row pmems[] = {
+	{ "id", VMCFG_STRING, .offset = PMEM(id), .min = 1, .max = LIMIT_PMEM_ID,
+		.doc = "The name of the device, unique among all; the default is pmem0, pmem1, "
+		       "and so on. Letters, digits, underscores and hyphens." },
+	{ "path_on_host", VMCFG_STRING, .required = true, .offset = PMEM(path), PATH_LENGTH,
+		.doc = "The file, or block device, that the guest sees as memory. It is not "
+		       "empty." },
+	{ "root_device", VMCFG_BOOL, .offset = PMEM(root),
+		.doc = "Puts root=/dev/pmemN on the command line. At most one pmem device has it, "
+		       "and no drive then." },
+	{ "read_only", VMCFG_BOOL, .offset = PMEM(read_only),
+		.doc = "The guest cannot write, and the file is opened for reading only." },
+	{ "io_engine", VMCFG_ENUM, .offset = PMEM(io), .def = DISK_IO_SYNC, .names = io_names,
+		.doc = "How the file is flushed; Async uses io_uring, so that no other device "
+		       "waits for it. Volt's own." },
+	{ "rate_limiter", VMCFG_NESTED, .offset = PMEM(limiter), .object = &vmcfg_doc_limiter,
+		.doc = "Limits flushes. Each is one operation, and as many bytes as the file "
+		       "has." },
+};
+
 static const struct vmcfg_row vsock[] = {
 	{ "guest_cid", VMCFG_U64, .offset = VM(vsock_cid), .min = 3, .max = 0xfffffffe, .def = 3,
 		.doc = "The address of the guest." },
@@ -186,6 +233,24 @@ static const struct vmcfg_row vsock[] = {
 	{ "vsock_id", VMCFG_IGNORED, .doc = "Firecracker has deprecated it." },
 };
 
+static const struct vmcfg_row mmds_config[] = {
+	{ "network_interfaces", VMCFG_WORDS, .required = true, .offset = VM(mmds.interfaces),
+		.min = 1, .max = LIMIT_NETS * (LIMIT_NET_ID + 1),
+		.doc = "The ids of the interfaces on which the guest reaches the service, at least "
+		       "one. Not with vhost: there the monitor sees no frames." },
+	{ "version", VMCFG_ENUM, .offset = VM(mmds.version), .def = MMDS_V1,
+		.names = mmds_versions,
+		.doc = "With V2 the guest has to ask for a token and to show it. V1 is "
+		       "deprecated." },
+	{ "ipv4_address", VMCFG_STRING, .offset = VM(mmds.ipv4), .min = 1, .max = 15,
+		.def_text = "169.254.169.254", .judge = vmcfg_judge_link_local,
+		.doc = "The address of the service for the guest, from 169.254.1.0 to "
+		       "169.254.254.255. The guest needs a route to it." },
+	{ "imds_compat", VMCFG_BOOL, .offset = VM(mmds.imds_compat),
+		.doc = "Answers are in the form of EC2's metadata service, whatever the guest "
+		       "accepts." },
+};
+
 static const struct vmcfg_row machine_config[] = {
 	{ "vcpu_count", VMCFG_UINT, .offset = VM(vcpus), .min = 1, .max = LIMIT_VCPUS, .def = 1,
 		.doc = "The number of vCPUs." },
@@ -193,13 +258,61 @@ static const struct vmcfg_row machine_config[] = {
 		.scale = MIB, .def = 128, .doc = "Guest memory in MiB." },
 	{ "smt", VMCFG_BOOL, .offset = VM(smt),
 		.doc = "Shows the guest two threads for each core; vcpu_count is 1 or even." },
-	{ "cpu_template", VMCFG_NO_CHOICE },
-	{ "track_dirty_pages", VMCFG_NO_FLAG },
-	{ "huge_pages", VMCFG_NO_CHOICE },
+	{ "cpu_template", VMCFG_ENUM, .offset = VM(cpu_template), .def = CPU_TEMPLATE_NONE,
+		.names = vmcfg_cpu_template_names,
+		.doc = "Makes the CPU look like another one, on the processors that the template "
+		       "is for. Firecracker has deprecated it; cpu-config wins if both are "
+		       "given." },
+	{ "track_dirty_pages", VMCFG_BOOL, .offset = VM(track_dirty_pages),
+		.doc = "Has KVM log the pages that the guest writes to." },
+	{ "huge_pages", VMCFG_ENUM, .offset = VM(huge_pages), .def = HUGE_PAGES_NONE,
+		.names = huge_pages_names,
+		.doc = "Pages of guest memory. Transparent: huge pages as far as the host has "
+		       "some. 2M: the huge pages that the host has reserved. With either, "
+		       "mem_size_mib is even." },
+};
+
+static const struct vmcfg_row cpu_config[] = {
+	{ "", VMCFG_JSON_OR_PATH, .offset = VM(cpu_config), .min = 1, .max = LIMIT_CONFIG_BYTES },
 };
 
 static const struct vmcfg_row entropy[] = {
-	{ "rate_limiter", VMCFG_NO_OBJECT },
+	{ "rate_limiter", VMCFG_NESTED, .offset = VM(entropy_limit), .object = &vmcfg_doc_limiter,
+		.doc = "Limits requests, and the bytes they get." },
+};
+
+static const struct vmcfg_row balloon[] = {
+	{ "amount_mib", VMCFG_UINT, .required = true, .offset = VM(balloon.amount_mib), .min = 0,
+		.max = LIMIT_MEM_MIB,
+		.doc = "Memory in MiB that the guest is asked to give up, at most all it has." },
+	{ "deflate_on_oom", VMCFG_BOOL, .required = true, .offset = VM(balloon.deflate_on_oom),
+		.doc = "The guest may take memory back before it kills processes for want of it." },
+	{ "stats_polling_interval_s", VMCFG_U16, .offset = VM(balloon.stats_interval_s), .min = 0,
+		.max = UINT16_MAX,
+		.doc = "Seconds between two questions for the guest's statistics; 0 is never." },
+	{ "free_page_hinting", VMCFG_BOOL, .offset = VM(balloon.hinting),
+		.doc = "The guest can be asked to give all free pages back at once." },
+	{ "free_page_reporting", VMCFG_BOOL, .offset = VM(balloon.reporting),
+		.doc = "The guest gives free pages back by itself, some seconds after they became "
+		       "free." },
+};
+
+static const struct vmcfg_row hotplug[] = {
+	{ "total_size_mib", VMCFG_MIB, .required = true, .offset = VM(hotplug_bytes), .min = 1,
+		.max = LIMIT_MEM_MIB, .scale = MIB, .def = 128,
+		.doc = "Memory in MiB that can be plugged, a multiple of slot_size_mib." },
+	{ "block_size_mib", VMCFG_MIB, .offset = VM(hotplug_block_bytes), .min = 2,
+		.max = LIMIT_MEM_MIB, .scale = MIB, .def = 2,
+		.doc = "MiB that are plugged and unplugged at once, a power of two." },
+	{ "slot_size_mib", VMCFG_MIB, .offset = VM(hotplug_slot_bytes), .min = 128,
+		.max = LIMIT_MEM_MIB, .scale = MIB, .def = 128,
+		.doc = "MiB that are kept from the guest as long as no block of them is plugged, "
+		       "a multiple of block_size_mib. A smaller slot confines a hostile guest "
+		       "better." },
+	{ "requested_size_mib", VMCFG_MIB, .offset = VM(hotplug_wanted_bytes), .min = 0,
+		.max = LIMIT_MEM_MIB, .scale = MIB, .def = 0,
+		.doc = "MiB that the guest is asked to plug as soon as its driver runs, a multiple "
+		       "of block_size_mib. Volt's own." },
 };
 
 static const struct vmcfg_row logger[] = {
@@ -219,8 +332,11 @@ static const struct vmcfg_row logger[] = {
 static const struct vmcfg_row metrics[] = {
 	{ "metrics_path", VMCFG_STRING, .offset = VM(metrics_path), PATH_LENGTH,
 		.doc = "A file or FIFO for the metrics, one JSON object per line." },
-	{ "emit_id", VMCFG_NO_FLAG },
-	{ "properties", VMCFG_NO_OBJECT },
+	{ "emit_id", VMCFG_BOOL, .offset = VM(metrics_emit_id),
+		.doc = "Puts the instance's id into each line." },
+	{ "properties", VMCFG_JSON, .offset = VM(metrics_properties), .min = 1,
+		.max = LIMIT_CONFIG_BYTES, .judge = vmcfg_judge_texts,
+		.doc = "With a text for each key; put into each line." },
 };
 
 static const struct vmcfg_row console[] = {
@@ -228,6 +344,13 @@ static const struct vmcfg_row console[] = {
 		.doc = "Auto: standard input and output. Off: none. File: output to path." },
 	{ "path", VMCFG_STRING, .offset = VM(console_path), PATH_LENGTH,
 		.doc = "Where the output goes with mode File." },
+	{ "device", VMCFG_ENUM, .offset = VM(console_device), .def = CONSOLE_SERIAL,
+		.names = console_device_names,
+		.doc = "Serial: the serial port, ttyS0 to Linux. Virtio: also a virtio console, "
+		       "hvc0, which gets the input; the output of both goes to the same place." },
+	{ "rate_limiter", VMCFG_NESTED, .offset = VM(console_limit), .object = &vmcfg_doc_bucket,
+		.doc = "Limits the output of the console; a token is a byte. What is too much is "
+		       "dropped." },
 };
 
 static const struct vmcfg_row instance[] = {
@@ -260,16 +383,24 @@ static const struct vmcfg_row sandbox[] = {
 };
 
 static const struct vmcfg_row launch[] = {
+	{ "metadata", VMCFG_STRING, .offset = VM(metadata_path), PATH_LENGTH },
+	{ "mmds_size_limit", VMCFG_U64, .optional = true, .offset = VM(mmds_size_limit), .min = 1,
+		.max = UINT32_MAX },
+	{ "api_sock", VMCFG_STRING, .offset = VM(api_path), .min = 1,
+		.max = LIMIT_SOCKET_PATH - 1 },
+	{ "config_file", VMCFG_STRING, .offset = VM(replay_path), PATH_LENGTH },
+	{ "http_api_max_payload_size", VMCFG_U64, .offset = VM(api_max_body), .min = 1,
+		.max = LIMIT_API_BODY, .def = 51200 },
 	{ "start_time_us", VMCFG_U64, .offset = VM(start_time_us), .max = INT64_MAX },
 	{ "start_time_cpu_us", VMCFG_U64, .offset = VM(start_time_cpu_us), .max = INT64_MAX },
 	{ "parent_cpu_time_us", VMCFG_U64, .offset = VM(parent_cpu_time_us), .max = INT64_MAX },
 };
 
-static const struct vmcfg_row no_object[] = { { "", VMCFG_NO_OBJECT } };
-static const struct vmcfg_row no_list[] = { { "", VMCFG_NO_LIST } };
 
 static const struct vmcfg_list disk_list = { VM(disks), VM(n_disks), sizeof(struct disk_config),
 	LIMIT_DISKS, "disk", "disk" };
+static const struct vmcfg_list pmem_list = { VM(pmems), VM(n_pmems), sizeof(struct pmem_config),
+	LIMIT_PMEMS, "pmem", "pmem" };
 static const struct vmcfg_list net_list = { VM(nets), VM(n_nets), sizeof(struct net_config),
 	LIMIT_NETS, "interface", "net" };
 
@@ -278,20 +409,20 @@ const struct vmcfg_section vmcfg_doc_sections[] = {
 	{ "boot-source", VMCFG_OBJECT, ROWS(boot_source) },
 	{ "drives", VMCFG_LIST, ROWS(drives), &disk_list },
 	{ "network-interfaces", VMCFG_LIST, ROWS(nets), &net_list },
+	{ "pmem", VMCFG_LIST, ROWS(pmems), &pmem_list },
 	{ "vsock", VMCFG_OPTIONAL, ROWS(vsock) },
+	{ "mmds-config", VMCFG_PRESENCE, ROWS(mmds_config), .present = VM(mmds.present) },
 	{ "machine-config", VMCFG_OBJECT, ROWS(machine_config) },
-	{ "entropy", VMCFG_PRESENCE, ROWS(entropy) },
+	{ "cpu-config", VMCFG_VALUE, ROWS(cpu_config) },
+	{ "balloon", VMCFG_PRESENCE, ROWS(balloon), .present = VM(balloon.present) },
+	{ "entropy", VMCFG_PRESENCE, ROWS(entropy), .present = VM(entropy) },
+	{ "memory-hotplug", VMCFG_PRESENCE, ROWS(hotplug), .present = VM(hotplug) },
 	{ "logger", VMCFG_OBJECT, ROWS(logger) },
 	{ "metrics", VMCFG_OBJECT, ROWS(metrics) },
 	{ "console", VMCFG_OBJECT, ROWS(console) },
 	{ "instance", VMCFG_OBJECT, ROWS(instance) },
 	{ "sandbox", VMCFG_OBJECT, ROWS(sandbox) },
 	{ "launch", VMCFG_LAUNCH, ROWS(launch) },
-	{ "pmem", VMCFG_NONE, ROWS(no_list) },
-	{ "balloon", VMCFG_NONE, ROWS(no_object) },
-	{ "mmds-config", VMCFG_NONE, ROWS(no_object) },
-	{ "memory-hotplug", VMCFG_NONE, ROWS(no_object) },
-	{ "cpu-config", VMCFG_NONE, ROWS(no_object) },
 };
 const size_t vmcfg_doc_n_sections = ARRAY_SIZE(vmcfg_doc_sections);
 

@@ -24,14 +24,15 @@ enum vmcfg_type {
 	VMCFG_ENUM,   /* enum; an index into names */
 	VMCFG_LEVEL,  /* enum log_level; any letter case */
 	VMCFG_WORDS,  /* an array of texts; char *, owned: they are joined by blanks */
+	VMCFG_JSON,   /* an object; char *, owned: its compact text */
+	/* An object, or text: the path of a file that holds one; likewise its compact JSON text. */
+	VMCFG_JSON_OR_PATH,
 	VMCFG_NESTED, /* an object, `object` says of what kind, over the struct at offset */
 	/* From here on nothing is stored. */
 	VMCFG_IGNORED, /* a text that means nothing any more */
 	/* Features of Firecracker that are not here: only the value that means "none" passes. */
 	VMCFG_NO_OBJECT, /* null */
-	VMCFG_NO_LIST,	 /* null, [] */
 	VMCFG_NO_FLAG,	 /* null, false */
-	VMCFG_NO_CHOICE, /* null, "None" */
 };
 
 struct vmcfg_section;
@@ -57,9 +58,9 @@ enum vmcfg_kind {
 	VMCFG_OBJECT,
 	VMCFG_OPTIONAL, /* an object that is there if what it requires is */
 	VMCFG_LIST,	/* an array of objects, `list` says where they are; rows[0] is their id */
-	VMCFG_PRESENCE, /* an object that switches `entropy` on by being there */
+	VMCFG_PRESENCE, /* an object that switches a flag on by being there, `present` says where */
+	VMCFG_VALUE,	/* no object of keys: rows[0], whose key is "", has the value */
 	VMCFG_LAUNCH,	/* not in the document, only flags */
-	VMCFG_NONE,	/* not supported: rows[0] says what passes */
 };
 
 /* An array in struct vm_config, and the number of its items. */
@@ -76,6 +77,7 @@ struct vmcfg_section {
 	const struct vmcfg_row *rows;
 	size_t n_rows;
 	const struct vmcfg_list *list; /* of VMCFG_LIST */
+	size_t present;		       /* of VMCFG_PRESENCE: a bool in struct vm_config */
 };
 
 extern const struct vmcfg_section vmcfg_doc_sections[];
@@ -88,7 +90,14 @@ extern const struct vmcfg_section vmcfg_doc_bucket;
 /* True if the rows' offsets are in struct vm_config. */
 static inline bool vmcfg_doc_over_vm(const struct vmcfg_section *s)
 {
-	return s->kind == VMCFG_OBJECT || s->kind == VMCFG_OPTIONAL || s->kind == VMCFG_LAUNCH;
+	return s->kind == VMCFG_OBJECT || s->kind == VMCFG_OPTIONAL || s->kind == VMCFG_PRESENCE ||
+		s->kind == VMCFG_VALUE || s->kind == VMCFG_LAUNCH;
+}
+
+/* Of VMCFG_PRESENCE. */
+static inline bool *vmcfg_doc_present(const struct vmcfg_section *s, struct vm_config *cfg)
+{
+	return (bool *)(void *)((char *)cfg + s->present);
 }
 
 /* NULL if there is none. */

@@ -45,10 +45,7 @@ static json_t *array_of(const struct vmcfg_section *s, const struct vm_config *c
 
 static bool left_out(const struct vmcfg_section *s, const struct vm_config *cfg)
 {
-	if (s->kind == VMCFG_OPTIONAL)
-		return !vmcfg_row_present(s, cfg);
-	return s->kind == VMCFG_NONE || s->kind == VMCFG_LAUNCH ||
-		(s->kind == VMCFG_PRESENCE && !cfg->entropy);
+	return s->kind == VMCFG_LAUNCH || !vmcfg_row_present(s, cfg);
 }
 
 static json_t *document_of(const struct vm_config *cfg)
@@ -61,7 +58,9 @@ static json_t *document_of(const struct vm_config *cfg)
 
 		if (left_out(s, cfg))
 			continue;
-		v = s->kind == VMCFG_LIST ? array_of(s, cfg) : object_of(s, cfg);
+		v = s->kind == VMCFG_LIST    ? array_of(s, cfg)
+			: s->kind == VMCFG_VALUE ? vmcfg_row_to_json(&s->rows[0], cfg)
+						 : object_of(s, cfg);
 		if (json_object_set_new(document, s->name, v) < 0)
 			return NULL;
 	}

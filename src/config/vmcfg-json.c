@@ -122,6 +122,24 @@ static void read_object(struct reader *r, const struct vmcfg_section *s, void *b
 	}
 }
 
+void vmcfg_apply(const char *section, void *base, struct json_t *object,
+	struct vmcfg_errors *errors)
+{
+	struct reader r = { .name = section, .errors = errors, .path = "" };
+	const struct vmcfg_section *s = vmcfg_doc_section(section);
+	const char *key;
+	json_t *v;
+
+	if (s->kind == VMCFG_VALUE) {
+		vmcfg_row_set_json(&s->rows[0], base, object, section, errors);
+		return;
+	}
+	json_object_foreach(object, key, v) {
+		at(&r, ".%s", key);
+		read_key(&r, s, base, section, key, v);
+	}
+}
+
 static void read_list(struct reader *r, const struct vmcfg_section *s, json_t *array)
 {
 	char where[WHERE_MAX];
@@ -152,12 +170,12 @@ static void read_section(struct reader *r, const struct vmcfg_section *s, json_t
 	case VMCFG_LIST:
 		read_list(r, s, v);
 		break;
-	case VMCFG_NONE:
+	case VMCFG_VALUE:
 		at(r, ": %s", s->name);
-		vmcfg_row_set_json(&s->rows[0], NULL, v, r->path, r->errors);
+		vmcfg_row_set_json(&s->rows[0], r->cfg, v, r->path, r->errors);
 		break;
 	case VMCFG_PRESENCE:
-		r->cfg->entropy = true;
+		*vmcfg_doc_present(s, r->cfg) = true;
 		read_object(r, s, r->cfg, s->name, v);
 		break;
 	default:
@@ -190,6 +208,7 @@ static void read_document(struct reader *r, json_t *document)
 		vmcfg_row_set_string(&r->cfg->cmdline, vmcfg_doc_cmdline_firecracker, r->errors);
 	vmcfg_disk_settle(r->cfg, r->errors);
 	vmcfg_net_settle(r->cfg, r->errors);
+	vmcfg_list_name(vmcfg_doc_section("pmem"), r->cfg, r->errors);
 }
 
 void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char *name,

@@ -20,6 +20,9 @@ int vmcfg_judge_mac(const char *text, struct volt_err *err);
 /* "tcp:8080:80" or "udp:53:53": a port of the host, a port of the guest. */
 int vmcfg_judge_port(const char *text, struct volt_err *err);
 
+/* The JSON text of an object whose values are all texts. */
+int vmcfg_judge_texts(const char *text, struct volt_err *err);
+
 /* What such a port means; false if text is none. */
 struct vmcfg_judge_forward {
 	bool udp;

@@ -45,9 +45,26 @@ void *vmcfg_list_add(const struct vmcfg_section *s, struct vm_config *cfg, const
 		return NULL;
 	}
 	(*n)++;
+	vmcfg_item_default(s->name, item);
+	return item;
+}
+
+void vmcfg_item_default(const char *section, void *item)
+{
+	const struct vmcfg_section *s = vmcfg_doc_section(section);
+
+	memset(item, 0, s->list->item_bytes);
 	for (size_t i = 0; i < s->n_rows; i++)
 		vmcfg_row_default(&s->rows[i], item);
-	return item;
+}
+
+void vmcfg_item_done(const char *section, void *item)
+{
+	const struct vmcfg_section *s = vmcfg_doc_section(section);
+
+	for (size_t i = 0; i < s->n_rows; i++)
+		vmcfg_row_done(&s->rows[i], item);
+	memset(item, 0, s->list->item_bytes);
 }
 
 static bool taken(const struct vmcfg_section *s, const struct vm_config *cfg, const char *id)
@@ -83,10 +100,7 @@ void vmcfg_list_done(const struct vmcfg_section *s, struct vm_config *cfg)
 {
 	size_t *n = counter(s, cfg);
 
-	for (size_t i = 0; i < *n; i++) {
-		for (size_t j = 0; j < s->n_rows; j++)
-			vmcfg_row_done(&s->rows[j], slot(s, cfg, i));
-		memset(slot(s, cfg, i), 0, s->list->item_bytes);
-	}
+	for (size_t i = 0; i < *n; i++)
+		vmcfg_item_done(s->name, slot(s, cfg, i));
 	*n = 0;
 }

@@ -60,7 +60,8 @@ static void check_host_side(const struct net_config *net, bool partial, struct v
 }
 
 /* Keys that mean nothing to this back end would be ignored: a mistake. */
-static void check_keys(const struct net_config *net, struct vmcfg_errors *errors)
+static void check_keys(const struct vm_config *cfg, const struct net_config *net,
+	struct vmcfg_errors *errors)
 {
 	char at[WHERE_MAX];
 
@@ -83,6 +84,10 @@ static void check_keys(const struct net_config *net, struct vmcfg_errors *errors
 		vmcfg_error(errors, where(net, "vhost", at),
 			"does not go with a rate limiter, because the kernel would not keep to it; "
 			"give up one of them");
+	if (net->vhost && cfg->hotplug)
+		vmcfg_error(errors, where(net, "vhost", at),
+			"does not go with memory-hotplug, because the kernel would not see memory "
+			"come and go; give up one of them");
 }
 
 /* Taps have one owner; so has a link below a macvtap in mode Passthru. */
@@ -176,6 +181,43 @@ static void check_ports(const struct vm_config *cfg, struct vmcfg_errors *errors
 	}
 }
 
+/* By its id, which `len` bytes of text are. */
+static const struct net_config *find_net(const struct vm_config *cfg, const char *text, size_t len)
+{
+	for (size_t i = 0; i < cfg->n_nets; i++) {
+		const char *id = cfg->nets[i].id;
+
+		if (id && strlen(id) == len && memcmp(id, text, len) == 0)
+			return &cfg->nets[i];
+	}
+	return NULL;
+}
+
+static void check_mmds(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	const char *word = cfg->mmds.interfaces ? cfg->mmds.interfaces : "";
+	const char *where_mmds = "mmds-config.network_interfaces";
+
+	if (!cfg->mmds.present || cfg->partial)
+		return;
+	if (!*word)
+		vmcfg_error(errors, where_mmds, "is empty; name at least one interface");
+	for (size_t n; *word; word += n + (word[n] == ' ')) {
+		const struct net_config *net;
+
+		n = strcspn(word, " ");
+		net = find_net(cfg, word, n);
+		if (!net)
+			vmcfg_error(errors, where_mmds, "there is no interface '%.*s'", (int)n,
+				word);
+		else if (net->vhost)
+			vmcfg_error(errors, where_mmds,
+				"the interface '%s' has vhost, where the host's kernel moves the "
+				"frames and the service sees none; give up one of them",
+				net->id);
+	}
+}
+
 void vmcfg_net_check(const struct vm_config *cfg, struct vmcfg_errors *errors)
 {
 	for (size_t i = 0; i < cfg->n_nets; i++) {
@@ -184,10 +226,11 @@ void vmcfg_net_check(const struct vm_config *cfg, struct vmcfg_errors *errors)
 		if (!net->id)
 			continue; /* reported */
 		check_host_side(net, cfg->partial, errors);
-		check_keys(net, errors);
+		check_keys(cfg, net, errors);
 		for (size_t j = 0; j < i; j++)
 			if (cfg->nets[j].id)
 				check_pair(net, &cfg->nets[j], errors);
 	}
 	check_ports(cfg, errors);
+	check_mmds(cfg, errors);
 }

@@ -17,7 +17,10 @@ void vmcfg_net_vsock_flag(struct vm_config *cfg, const char *spec, struct vmcfg_
 /* Gives names to interfaces that have none, and decides on the MAC address of each. */
 void vmcfg_net_settle(struct vm_config *cfg, struct vmcfg_errors *errors);
 
-/* What the values of interfaces mean together; a part of vmcfg_check_values(). */
+/*
+ * What the values of interfaces, and of the metadata service on them, mean together; a part of
+ * vmcfg_check_values().
+ */
 void vmcfg_net_check(const struct vm_config *cfg, struct vmcfg_errors *errors);
 
 #endif

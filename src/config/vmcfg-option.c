@@ -28,6 +28,8 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		ROW("machine-config", "smt") },
 	{ "mem", "SIZE", "memory in MiB, or with K, M, G or T (default 128)", VMCFG_GROUP_MACHINE,
 		ROW("machine-config", "mem_size_mib") },
+	{ "cpu-config", "PATH", "CPU template: a file with Firecracker's JSON object",
+		VMCFG_GROUP_MACHINE, ROW("cpu-config", "") },
 	{ "no-acpi", NULL, "describe the machine only by the MP table and the command line",
 		VMCFG_GROUP_MACHINE, ROW("instance", "acpi") },
 
@@ -71,9 +73,19 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		"guest's address is N (default 3)",
 		VMCFG_GROUP_DEVICES, VMCFG_VSOCK },
 	{ "console", "auto|off|file:PATH",
-		"serial console: standard input and output, none, or a file", VMCFG_GROUP_DEVICES,
+		"console: standard input and output, none, or a file", VMCFG_GROUP_DEVICES,
 		VMCFG_CONSOLE },
+	{ "console-device", "NAME",
+		"serial: the serial port (default); virtio: hvc0 besides, which gets\n"
+		"the input",
+		VMCFG_GROUP_DEVICES, ROW("console", "device") },
 	{ "no-entropy", NULL, "no virtio entropy device", VMCFG_GROUP_DEVICES, VMCFG_NO_ENTROPY },
+	{ "metadata", "PATH",
+		"JSON that the guest can read from the metadata service, see\n"
+		"mmds-config in volt-vm(5)",
+		VMCFG_GROUP_DEVICES, ROW("launch", "metadata") },
+	{ "mmds-size-limit", "BYTES", "of the metadata as compact JSON (default 51200)",
+		VMCFG_GROUP_DEVICES, ROW("launch", "mmds_size_limit") },
 	{ "boot-timer", NULL, "add Firecracker's boot timer device", VMCFG_GROUP_DEVICES,
 		ROW("instance", "boot_timer") },
 
@@ -81,10 +93,12 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		"read Firecracker's configuration document first, see\n"
 		"volt-vm(5); flags override it, --disk and --net add to it",
 		VMCFG_GROUP_PROCESS, VMCFG_FILE },
-	{ "no-api", NULL,
-		"no API socket; needs --config-file (this version has no\n"
-		"API socket in either case)",
-		VMCFG_GROUP_PROCESS, VMCFG_NO_API },
+	{ "api-sock", "PATH", "serve the REST API on a Unix socket that is made there",
+		VMCFG_GROUP_PROCESS, ROW("launch", "api_sock") },
+	{ "http-api-max-payload-size", "BYTES", "largest body of a request (default 51200)",
+		VMCFG_GROUP_PROCESS, ROW("launch", "http_api_max_payload_size") },
+	{ "no-api", NULL, "no API socket; needs --config-file", VMCFG_GROUP_PROCESS,
+		VMCFG_NO_API },
 	{ "id", "ID", "name of the VM in the log (default anonymous-instance)", VMCFG_GROUP_PROCESS,
 		ROW("instance", "id") },
 	{ "shutdown-timeout", "SECONDS", "from SIGTERM to the kill, 1 to 86400 (default 30)",
@@ -97,6 +111,10 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		VMCFG_GROUP_PROCESS, ACTION(VMCFG_CHECK) },
 	{ "dump-config", NULL, "check, write the whole configuration as JSON, and stop",
 		VMCFG_GROUP_PROCESS, ACTION(VMCFG_DUMP) },
+	{ "cpu-fingerprint", NULL,
+		"write as JSON what CPU a guest would see on this host, and\n"
+		"stop; needs no kernel",
+		VMCFG_GROUP_PROCESS, ACTION(VMCFG_FINGERPRINT) },
 	{ "version", NULL, "write the version, and stop", VMCFG_GROUP_PROCESS,
 		ACTION(VMCFG_VERSION) },
 	{ "help", NULL, "write this text, and stop; also -h", VMCFG_GROUP_PROCESS,
@@ -125,13 +143,8 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 	{ "parent-cpu-time-us", "N", "CPU time of its parent", VMCFG_GROUP_LAUNCH,
 		ROW("launch", "parent_cpu_time_us") },
 
-	REFUSED("api-sock", "PATH",
-		"this version has no API socket yet; describe the VM by flags or by --config-file"),
-	REFUSED("metadata", "PATH", "this version has no metadata service (MMDS)"),
 	REFUSED("enable-pci", NULL, "this version has no PCI; devices are on virtio-mmio"),
 	REFUSED("seccomp-filter", "PATH", "filters are built in; --no-seccomp switches them off"),
-	REFUSED("http-api-max-payload-size", "BYTES", "this version has no API socket yet"),
-	REFUSED("mmds-size-limit", "BYTES", "this version has no metadata service (MMDS)"),
 	REFUSED("snapshot-version", NULL, "this version has no snapshots"),
 	REFUSED("describe-snapshot", "PATH", "this version has no snapshots"),
 };

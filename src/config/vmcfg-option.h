@@ -41,7 +41,7 @@ struct vmcfg_option {
 	enum vmcfg_action action;  /* of VMCFG_ACTION */
 };
 
-#define VMCFG_N_OPTIONS 42
+#define VMCFG_N_OPTIONS 45
 
 extern const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS];
 

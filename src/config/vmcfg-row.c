@@ -38,7 +38,8 @@ static size_t count(const char *const *names)
 
 static bool is_text(const struct vmcfg_row *row)
 {
-	return row->type == VMCFG_STRING || row->type == VMCFG_WORDS;
+	return row->type == VMCFG_STRING || row->type == VMCFG_WORDS ||
+		row->type == VMCFG_JSON || row->type == VMCFG_JSON_OR_PATH;
 }
 
 /* The value in the units of the document; a string's is its length. */
@@ -65,6 +66,8 @@ static uint64_t load(const struct vmcfg_row *row, const void *base)
 		return *(const uint64_t *)f / scale_of(row);
 	case VMCFG_STRING:
 	case VMCFG_WORDS:
+	case VMCFG_JSON:
+	case VMCFG_JSON_OR_PATH:
 		s = *(char *const *)f;
 		return s ? strlen(s) : 0;
 	default:
@@ -172,7 +175,11 @@ void vmcfg_row_accepts(const struct vmcfg_row *row, char *buf, size_t size)
 		snprintf(buf, size, "an array of texts");
 		break;
 	case VMCFG_NESTED:
+	case VMCFG_JSON:
 		snprintf(buf, size, "an object");
+		break;
+	case VMCFG_JSON_OR_PATH:
+		snprintf(buf, size, "an object, or the path of a file that holds one");
 		break;
 	case VMCFG_ENUM:
 	case VMCFG_LEVEL:
@@ -311,6 +318,35 @@ static bool set_words(const struct vmcfg_row *row, void *base, const json_t *arr
 	return ok;
 }
 
+/* Keeps the text of an object, or of a path. */
+static bool set_value(const struct vmcfg_row *row, void *base, const json_t *v, const char *path,
+	struct vmcfg_errors *errors)
+{
+	_cleanup_free_ char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	if (!text) {
+		vmcfg_error(errors, "configuration", "out of memory");
+		return false;
+	}
+	return set_string(row, base, text, path, errors);
+}
+
+/* A path is judged by what is true of all paths. */
+static bool set_path(const struct vmcfg_row *row, void *base, const char *text, const char *path,
+	struct vmcfg_errors *errors)
+{
+	const struct vmcfg_row any = { "", VMCFG_STRING, .min = 1, .max = LIMIT_PATH - 1 };
+	json_t *v;
+	bool ok;
+
+	if (!judge(&any, text, path, errors))
+		return false;
+	v = json_string(text);
+	ok = set_value(row, base, v, path, errors);
+	json_decref(v);
+	return ok;
+}
+
 /*
  * -1 if there is no such name. Flags are typed by people: for them the letter case does not matter.
  */
@@ -329,12 +365,8 @@ static int find_name(const struct vmcfg_row *row, const char *text,
 static bool harmless(const struct vmcfg_row *row, const json_t *v)
 {
 	switch (row->type) {
-	case VMCFG_NO_LIST:
-		return json_is_array(v) && json_array_size(v) == 0;
 	case VMCFG_NO_FLAG:
 		return json_is_false(v);
-	case VMCFG_NO_CHOICE:
-		return json_is_string(v) && strcmp(json_string_value(v), "None") == 0;
 	default:
 		return false;
 	}
@@ -381,6 +413,10 @@ bool vmcfg_row_set_json(const struct vmcfg_row *row, void *base, const json_t *v
 		return false;
 	if (row->type == VMCFG_WORDS && json_is_array(v))
 		return set_words(row, base, v, path, errors);
+	if ((row->type == VMCFG_JSON || row->type == VMCFG_JSON_OR_PATH) && json_is_object(v))
+		return set_value(row, base, v, path, errors);
+	if (row->type == VMCFG_JSON_OR_PATH && json_is_string(v))
+		return set_path(row, base, json_string_value(v), path, errors);
 	if (row->type == VMCFG_STRING && json_is_string(v))
 		return set_string(row, base, json_string_value(v), path, errors);
 	if (is_text(row) || row->type == VMCFG_IGNORED || !number_of(row, v, &n)) {
@@ -418,6 +454,8 @@ bool vmcfg_row_set_text(const struct vmcfg_row *row, void *base, const char *tex
 
 	if (row->type == VMCFG_STRING)
 		return set_string(row, base, text, path, errors);
+	if (row->type == VMCFG_JSON_OR_PATH)
+		return set_path(row, base, text, path, errors);
 	if (parse_text(row, text, &n) == 0) {
 		store(row, base, n);
 		return true;
@@ -451,10 +489,14 @@ bool vmcfg_row_absent(const struct vmcfg_row *row, const void *base)
 	return row->type >= VMCFG_IGNORED || (row->optional && load(row, base) == row->def);
 }
 
-bool vmcfg_row_present(const struct vmcfg_section *s, const void *base)
+bool vmcfg_row_present(const struct vmcfg_section *s, const struct vm_config *cfg)
 {
-	for (size_t i = 0; i < s->n_rows; i++)
-		if (s->rows[i].required && vmcfg_row_absent(&s->rows[i], base))
+	if (s->kind == VMCFG_PRESENCE)
+		return *(const bool *)((const char *)cfg + s->present);
+	if (s->kind == VMCFG_VALUE)
+		return !vmcfg_row_absent(&s->rows[0], cfg);
+	for (size_t i = 0; i < s->n_rows && s->kind == VMCFG_OPTIONAL; i++)
+		if (s->rows[i].required && vmcfg_row_absent(&s->rows[i], cfg))
 			return false;
 	return true;
 }
@@ -483,6 +525,9 @@ json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base)
 		return json_boolean(load(row, base));
 	case VMCFG_STRING:
 		return json_string(*(char *const *)const_field_of(row, base));
+	case VMCFG_JSON:
+	case VMCFG_JSON_OR_PATH:
+		return json_loads(*(char *const *)const_field_of(row, base), JSON_DECODE_ANY, NULL);
 	case VMCFG_WORDS:
 		return words_of(*(char *const *)const_field_of(row, base));
 	case VMCFG_ENUM:
@@ -518,7 +563,7 @@ void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *
 
 	if (vmcfg_row_absent(row, base) || row->type == VMCFG_BOOL || row->type == VMCFG_NOT)
 		return;
-	snprintf(path, sizeof(path), "%s.%s", where, row->key);
+	snprintf(path, sizeof(path), "%s%s%s", where, *row->key ? "." : "", row->key);
 	if (row->type == VMCFG_NESTED) {
 		for (size_t i = 0; i < o->n_rows; i++)
 			vmcfg_row_check(&o->rows[i], const_field_of(row, base), path, errors);

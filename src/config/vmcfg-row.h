@@ -33,8 +33,11 @@ json_t *vmcfg_row_to_json(const struct vmcfg_row *row, const void *base);
 /* True for what is left out of a dump: an absent value, and what is not stored. */
 bool vmcfg_row_absent(const struct vmcfg_row *row, const void *base);
 
-/* True if all rows that s requires have a value: an object of kind VMCFG_OPTIONAL is there. */
-bool vmcfg_row_present(const struct vmcfg_section *s, const void *base);
+/*
+ * False for an object that is not there: of kind VMCFG_OPTIONAL if a row that it requires has no
+ * value, of kind VMCFG_PRESENCE if its flag is off.
+ */
+bool vmcfg_row_present(const struct vmcfg_section *s, const struct vm_config *cfg);
 
 /* Reports a stored value that the row would not have taken, at "where.key". */
 void vmcfg_row_check(const struct vmcfg_row *row, const void *base, const char *where,

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "cleanup.h"
+#include "vmcfg-judge.h"
 #include "vmcfg-list.h"
+#include "vmcfg-net.h"
 #include "vmcfg-row.h"
 
 void vmcfg_error(struct vmcfg_errors *e, const char *path, const char *fmt, ...)
@@ -59,6 +61,24 @@ void vmcfg_defaults(struct vm_config *cfg)
 		for (size_t j = 0; j < s->n_rows && vmcfg_doc_over_vm(s); j++)
 			vmcfg_row_default(&s->rows[j], cfg);
 	}
+}
+
+const char *vmcfg_default_cmdline(void)
+{
+	return vmcfg_doc_cmdline_firecracker;
+}
+
+bool vmcfg_mac_ok(const char *text)
+{
+	return vmcfg_judge_mac(text, NULL) == 0;
+}
+
+void vmcfg_settle_macs(struct vm_config *cfg)
+{
+	struct vmcfg_errors errors = { 0 };
+
+	vmcfg_net_settle(cfg, &errors);
+	vmcfg_errors_done(&errors);
 }
 
 void vmcfg_done(struct vm_config *cfg)

@@ -20,6 +20,8 @@
 #include "limit.h"
 #include "log.h"
 
+struct json_t;
+
 enum disk_io { DISK_IO_SYNC, DISK_IO_URING };
 enum disk_cache { DISK_CACHE_WRITEBACK, DISK_CACHE_UNSAFE };
 enum boot_protocol {
@@ -27,10 +29,27 @@ enum boot_protocol {
 	BOOT_PROTOCOL_PVH,
 	BOOT_PROTOCOL_LINUX,
 };
+enum mmds_version { MMDS_V1, MMDS_V2 }; /* V2: the guest needs a token */
+/* Pages of guest memory; not None: mem_bytes is whole 2 MiB. */
+enum huge_pages { HUGE_PAGES_NONE, HUGE_PAGES_TRANSPARENT, HUGE_PAGES_2M };
+/* Firecracker's static CPU templates, by vmcfg_cpu_template_names[]. */
+enum cpu_template_name {
+	CPU_TEMPLATE_NONE,
+	CPU_TEMPLATE_C3,
+	CPU_TEMPLATE_T2,
+	CPU_TEMPLATE_T2S,
+	CPU_TEMPLATE_T2CL,
+	CPU_TEMPLATE_T2A,
+};
 enum console_mode {
 	CONSOLE_AUTO, /* stdio; raw when stdin is a terminal */
 	CONSOLE_OFF,  /* no output, no input */
 	CONSOLE_FILE, /* output to console_path, no input */
+};
+
+enum console_device {
+	CONSOLE_SERIAL,
+	CONSOLE_VIRTIO, /* beside the serial port, and with the input */
 };
 
 struct disk_config {
@@ -42,6 +61,7 @@ struct disk_config {
 	enum disk_io io;
 	enum disk_cache cache; /* unsafe: FLUSH is not offered */
 	unsigned n_queues;     /* 1..LIMIT_DISK_QUEUES; 0: one per vCPU up to the limit */
+	struct limiter_params limit;
 };
 
 enum net_backend {
@@ -68,6 +88,23 @@ struct net_config {
 	struct limiter_params rx, tx; /* to the guest, from the guest */
 };
 
+struct balloon_config {
+	bool present;
+	unsigned amount_mib;	   /* that the guest is asked to give up; at most its memory */
+	bool deflate_on_oom;	   /* the guest may take it back when it has no other */
+	uint16_t stats_interval_s; /* 0: no statistics */
+	bool hinting, reporting;   /* of free pages: all when asked, as they become free */
+};
+
+struct pmem_config {
+	char *id;   /* default "pmem0", "pmem1" ... */
+	char *path; /* regular file or block device, not empty */
+	bool root;  /* root=/dev/pmemN is put on the command line */
+	bool read_only;
+	enum disk_io io; /* how a flush is made */
+	struct limiter_params limiter; /* of flushes: one operation, the file's length in bytes */
+};
+
 struct vm_config {
 	char *id; /* 1..64 of [A-Za-z0-9-]; default "anonymous-instance" */
 
@@ -78,21 +115,51 @@ struct vm_config {
 	bool smt;	/* two threads a core; vcpus is 1 or even */
 	uint64_t mem_bytes; /* whole MiB, 1..LIMIT_MEM_MIB */
 
+	enum huge_pages huge_pages;
+	bool track_dirty_pages; /* KVM logs what the guest writes to */
+
+	enum cpu_template_name cpu_template; /* not used if there is cpu_config */
+	/* A custom CPU template: JSON text, an object, or a string: the path of a file with one. */
+	char *cpu_config; /* NULL: none */
+
 	struct disk_config disks[LIMIT_DISKS]; /* the root disk first */
 	size_t n_disks;
 	struct net_config nets[LIMIT_NETS];
 	size_t n_nets;
+	struct pmem_config pmems[LIMIT_PMEMS];
+	size_t n_pmems;
 	char *vsock_path;   /* Unix socket; NULL: no vsock device */
 	uint64_t vsock_cid; /* of the guest, 3..0xfffffffe */
+	struct {
+		bool present;
+		enum mmds_version version;
+		char *interfaces; /* ids of those that reach the service, joined by blanks */
+		char *ipv4;	  /* its address for the guest, link-local */
+		bool imds_compat; /* answers in the form of EC2's service only */
+	} mmds;
+	struct balloon_config balloon;
 	bool entropy; /* virtio-rng; on for flags, in a document only with "entropy" */
+	/* virtio-mem; bytes. Blocks come and go, slots are what KVM knows of them. */
+	bool hotplug;
+	uint64_t hotplug_bytes, hotplug_block_bytes, hotplug_slot_bytes, hotplug_wanted_bytes;
+
+	struct limiter_params entropy_limit;
 
 	enum console_mode console;
+	enum console_device console_device;
 	char *console_path;
+	struct bucket_params console_limit; /* output, bytes: what is too much is dropped */
 
 	bool boot_timer;
 	uint64_t shutdown_timeout_ms; /* from SIGTERM to the kill, > 0 */
 
 	/* Facts of this launch, not of the VM: they are not dumped. 0: unknown. */
+	bool firecracker; /* called by that name: its defaults, its words */
+	char *api_path;	  /* Unix socket of the API; NULL: none */
+	uint64_t api_max_body; /* bytes of a request's body */
+	char *metadata_path;	  /* JSON, what the guest may read at first; NULL: nothing */
+	uint64_t mmds_size_limit; /* bytes of the metadata as compact JSON; 0: api_max_body */
+	char *replay_path; /* a document that is put to the API's resources; NULL: none */
 	uint64_t start_time_us;	     /* CLOCK_MONOTONIC when we were started */
 	uint64_t start_time_cpu_us;  /* CPU time of this process at that moment */
 	uint64_t parent_cpu_time_us; /* CPU time of its parent (a jailer) */
@@ -104,18 +171,33 @@ struct vm_config {
 		char *module;
 	} log;
 	char *metrics_path; /* NULL: none */
+	bool metrics_emit_id;	  /* each line has the id */
+	char *metrics_properties; /* JSON text, an object of texts, for each line; NULL: none */
 
 	bool no_seccomp, no_landlock;
 	bool no_acpi; /* MP table only */
 	enum boot_protocol boot_protocol;
 	bool timeline; /* the boot's time stamps are printed at the end */
 
+	/* No guest is started, so it needs no kernel. */
+	bool no_guest;
+
 	/* Something could not be read, and was reported: an absent value proves nothing. */
 	bool partial;
 };
 
 /* What the command line asks for besides the configuration. */
-enum vmcfg_action { VMCFG_RUN, VMCFG_CHECK, VMCFG_DUMP, VMCFG_VERSION, VMCFG_HELP };
+enum vmcfg_action {
+	VMCFG_RUN,
+	VMCFG_CHECK,
+	VMCFG_DUMP,
+	VMCFG_FINGERPRINT, /* of the CPU that a guest would see */
+	VMCFG_VERSION,
+	VMCFG_HELP,
+};
+
+/* Of enum cpu_template_name: "None", "C3" ...; NULL ends it. */
+extern const char *const vmcfg_cpu_template_names[];
 
 /* Mistakes, collected so that one run shows all of them. */
 #define VMCFG_ERRORS_MAX 64
@@ -156,6 +238,26 @@ void vmcfg_cli(struct vm_config *cfg, int argc, char **argv, enum vmcfg_action *
 void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char *name,
 	struct vmcfg_errors *errors);
 
+/* For the API, which puts the configuration together piece by piece. */
+
+/* A drive or interface as it is before its keys are read; and the end of one. */
+void vmcfg_item_default(const char *section, void *item);
+void vmcfg_item_done(const char *section, void *item);
+/* True if a guest may have this MAC address. */
+bool vmcfg_mac_ok(const char *text);
+/* Decides on the MAC addresses of interfaces, as the end of a document does. */
+void vmcfg_settle_macs(struct vm_config *cfg);
+/* boot_args of a document that has none. */
+const char *vmcfg_default_cmdline(void);
+
+/*
+ * The keys of one parsed object over what is at base: `section` is the name of a top-level key, and
+ * base its struct vm_config, or for a list the item. Absent keys and nulls leave the fields as they
+ * are; nothing is required. The object of cpu-config is one value, which is kept as it is.
+ */
+void vmcfg_apply(const char *section, void *base, struct json_t *object,
+	struct vmcfg_errors *errors);
+
 /*
  * The meaning: first ranges, conflicts and duplicates; then, without keeping anything open or
  * creating anything, that the named files exist, are readable (writable) and of a possible kind
@@ -165,6 +267,11 @@ void vmcfg_json(struct vm_config *cfg, const char *text, size_t len, const char 
 void vmcfg_check(const struct vm_config *cfg, struct vmcfg_errors *errors);
 void vmcfg_check_values(const struct vm_config *cfg, struct vmcfg_errors *errors);
 void vmcfg_check_files(const struct vm_config *cfg, struct vmcfg_errors *errors);
+
+/* An IPv4 address in dotted form as a number in the host's order; false if text is none. */
+bool vmcfg_judge_ipv4(const char *text, uint32_t *ret);
+/* 0, or -EINVAL and why it is no link-local address that is not reserved (RFC 3927, 2.1). */
+int vmcfg_judge_link_local(const char *text, struct volt_err *err);
 
 /*
  * The whole configuration as a document that vmcfg_json() reads back to the same configuration.

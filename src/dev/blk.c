@@ -17,7 +17,9 @@
 #include <string.h>
 
 #include "disk.h"
+#include "loop.h"
 #include "num.h"
+#include "throttle.h"
 #include "virtio.h"
 
 #define SECTOR_SHIFT 9
@@ -32,6 +34,8 @@
 #define DISCARD_MAX	 (1u << 22) /* sectors: 2 GiB */
 #define WRITE_ZEROES_MAX (1u << 17) /* sectors: 64 MiB, which may really have to be written */
 #define PAGE_EXP	 3	    /* the host works in pages: 8 sectors */
+
+#define SWAP_TIMEOUT_NS (10 * NSEC_PER_SEC)
 
 #define CONFIG_BYTES offsetof(struct virtio_blk_config, max_secure_erase_sectors)
 
@@ -48,6 +52,7 @@ struct slot {
 	uint32_t len;	    /* what the used ring says if all goes well */
 	struct iovec status; /* the status byte */
 	unsigned step, n_steps;
+	uint64_t start_ns; /* when it was taken */
 	bool flush; /* is still to be done, after the steps */
 	struct range ranges[RANGES_MAX];
 	struct iovec iov[LIMIT_SEGS];
@@ -64,6 +69,7 @@ struct blk {
 	struct slot *slots;
 	unsigned n_slots, n_fresh;
 	struct slot *free;
+	struct throttle throttle;
 	struct blk_counters counters;
 };
 
@@ -99,10 +105,12 @@ static void count_done(struct blk *b, const struct slot *s)
 	switch (s->type) {
 	case VIRTIO_BLK_T_IN:
 		virtio_count(&c->reads);
+		latency_between(&c->read, s->start_ns, loop_now_ns());
 		atomic_fetch_add_explicit(&c->read_bytes, s->req.bytes, memory_order_relaxed);
 		break;
 	case VIRTIO_BLK_T_OUT:
 		virtio_count(&c->writes);
+		latency_between(&c->write, s->start_ns, loop_now_ns());
 		atomic_fetch_add_explicit(&c->written_bytes, s->req.bytes, memory_order_relaxed);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
@@ -316,6 +324,14 @@ static void get_id(struct blk *b, unsigned q, const struct virtq_chain *c)
 	answer(b, q, c, VIRTIO_BLK_S_OK, sizeof(b->id));
 }
 
+/* What a request moves, for the rate limit. */
+static uint64_t payload(uint32_t type, const struct virtq_chain *c)
+{
+	if (type == VIRTIO_BLK_T_IN)
+		return c->in_len - 1;
+	return type == VIRTIO_BLK_T_OUT ? c->out_len - HEADER_BYTES : 0;
+}
+
 static void handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c)
 {
 	struct blk *b = blk_of(v);
@@ -329,6 +345,10 @@ static void handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c
 		return;
 	}
 	type = num_get_le32(header);
+	if (!throttle_take(&b->throttle, payload(type, c), &b->counters.throttled)) {
+		virtio_put_back(v);
+		return;
+	}
 	if (type == VIRTIO_BLK_T_GET_ID) {
 		get_id(b, q, c);
 		return;
@@ -342,6 +362,7 @@ static void handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c
 	s->head = c->head;
 	s->queue = (uint16_t)q;
 	s->step = 0;
+	s->start_ns = loop_now_ns();
 	status = parse(b, s, c, num_get_le64(header + 8));
 	if (status != VIRTIO_BLK_S_OK) {
 		put_slot(b, s);
@@ -355,8 +376,24 @@ static void handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c
 
 static void kick(struct virtio_dev *v, unsigned q)
 {
-	virtio_drain(v, q, VIRTIO_BATCH, handle);
-	disk_commit(blk_of(v)->disk);
+	struct blk *b = blk_of(v);
+
+	if (!throttle_holds(&b->throttle))
+		virtio_drain(v, q, VIRTIO_BATCH, handle);
+	atomic_fetch_add_explicit(
+		&b->counters.left_waiting, virtq_waiting(&v->queues[q]), memory_order_relaxed);
+	disk_commit(b->disk);
+}
+
+static void on_timer(struct loop_src *src, uint32_t events)
+{
+	struct blk *b = container_of(src, struct blk, throttle.src);
+
+	(void)events;
+	virtio_lock(&b->v);
+	if (throttle_expire(&b->throttle, &b->counters.limiter_events))
+		virtio_kick_all(&b->v);
+	virtio_unlock(&b->v);
 }
 
 /* -- configuration and life ------------------------------------------------------------------ */
@@ -391,14 +428,25 @@ static void reset(struct virtio_dev *v)
 	blk_of(v)->config.wce = 1;
 }
 
+static int hold(struct virtio_dev *v, uint64_t deadline_ns)
+{
+	return disk_drain(blk_of(v)->disk, deadline_ns);
+}
+
+static void release(struct blk *b)
+{
+	throttle_close(&b->throttle);
+	disk_destroy(b->disk);
+	free(b->slots);
+	free(b);
+}
+
 static void destroy(struct virtio_dev *v)
 {
 	struct blk *b = blk_of(v);
 
-	disk_destroy(b->disk);
 	virtio_done(v);
-	free(b->slots);
-	free(b);
+	release(b);
 }
 
 static const struct virtio_ops blk_ops = {
@@ -410,6 +458,7 @@ static const struct virtio_ops blk_ops = {
 	.activate = activate,
 	.kick = kick,
 	.cancel = virtio_no_cancel,
+	.pause = hold,
 	.reset = reset,
 	.destroy = destroy,
 };
@@ -468,10 +517,11 @@ int blk_create(const struct blk_params *p, int fd, bool uring, struct loop *loop
 		free(b);
 		return volt_err_set(err, ENOMEM, "disk '%s': %m", p->id);
 	}
-	r = disk_create(uring, fd, loop, &params, &b->disk, err);
+	r = throttle_open(&b->throttle, loop, &p->limit, "blk", on_timer, err);
+	if (r == 0)
+		r = disk_create(uring, fd, loop, &params, &b->disk, err);
 	if (r < 0) {
-		free(b->slots);
-		free(b);
+		release(b);
 		return volt_err_wrap(err, "disk '%s'", p->id);
 	}
 	b->n_slots = params.in_flight;
@@ -482,6 +532,39 @@ int blk_create(const struct blk_params *p, int fd, bool uring, struct loop *loop
 	virtio_init(&b->v, &blk_ops, p->id, features_of(p), p->n_queues);
 	*ret = &b->v;
 	return 0;
+}
+
+static int swap(struct blk *b, int fd, struct volt_err *err)
+{
+	int r = disk_drain(b->disk, loop_now_ns() + SWAP_TIMEOUT_NS);
+
+	if (r < 0)
+		return volt_err_set(err, -r, "requests that are in flight: %m");
+	return disk_set_file(b->disk, fd, err);
+}
+
+int blk_set_backing(struct virtio_dev *v, int fd, struct volt_err *err)
+{
+	struct blk *b = blk_of(v);
+
+	if (swap(b, fd, err) < 0) {
+		virtio_count(&b->counters.update_failures);
+		return volt_err_wrap(err, "disk '%s'", v->name);
+	}
+	virtio_lock(v);
+	b->capacity = b->disk->bytes >> SECTOR_SHIFT;
+	b->config.capacity = b->capacity;
+	virtio_config_changed(v);
+	virtio_unlock(v);
+	virtio_count(&b->counters.updates);
+	return 0;
+}
+
+void blk_set_limiter(struct virtio_dev *v, const struct limiter_change *change)
+{
+	virtio_lock(v);
+	throttle_change(&blk_of(v)->throttle, change);
+	virtio_unlock(v);
 }
 
 const struct blk_counters *blk_counters(const struct virtio_dev *v)

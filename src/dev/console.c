@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host side of the serial port, see console.h. */
+/* The host side of the console, see console.h. */
 #include "console.h"
 
 #include <errno.h>
@@ -11,15 +11,16 @@
 
 #include "cleanup.h"
 #include "console-fd.h"
+#include "console-port.h"
+#include "console-ring.h"
 #include "console-tty.h"
 #include "log.h"
 #include "loop.h"
-#include "serial.h"
 
 #define PREFIX_KEY 0x01 /* Ctrl-A */
 #define READ_PIECE 256
 /* Output moved in one go; then other sources of the loop have their turn. */
-#define TURN_BYTES SERIAL_RING_BYTES
+#define TURN_BYTES CONSOLE_RING_BYTES
 
 static const char help_text[] = "\r\n"
 				"Ctrl-A x  stop the VM at once\r\n"
@@ -30,6 +31,7 @@ static const char help_text[] = "\r\n"
 struct output {
 	struct console_fd fd;
 	struct loop_src src; /* watched while the reader is slow */
+	struct limiter limiter;
 	size_t at, used;     /* buf[at..used) is still to be written */
 	uint8_t buf[CONSOLE_OUTPUT_BYTES + sizeof(help_text)];
 };
@@ -40,14 +42,23 @@ struct input {
 	bool tty;
 	bool unpollable;   /* a regular file: always ready, epoll refuses it */
 	bool after_prefix; /* Ctrl-A was typed */
+	bool held;	   /* by console_hold() */
 	size_t used;
 	uint8_t buf[CONSOLE_INPUT_BYTES]; /* for the guest */
 };
 
+/* A device of the guest. */
+struct guest {
+	struct loop_src src; /* its eventfd */
+	struct console *c;   /* borrowed: the one that embeds this */
+	struct console_port *port; /* borrowed */
+};
+
 struct console {
 	struct loop *loop;	/* borrowed */
-	struct serial *serial;	/* borrowed */
-	struct loop_src guest;	/* the serial port's eventfd */
+	struct guest ports[CONSOLE_PORTS_MAX];
+	unsigned n_ports; /* input goes to the last */
+	unsigned turn;	  /* the port whose output comes next */
 	void (*on_escape)(void *owner, enum console_escape what);
 	void *owner;
 	struct output out;
@@ -61,7 +72,8 @@ static void close_output(struct console *c)
 	console_fd_close(&c->out.fd);
 	c->stats.out_dropped += c->out.used - c->out.at;
 	c->out.at = c->out.used = 0;
-	serial_disconnect(c->serial);
+	for (unsigned i = 0; i < c->n_ports; i++)
+		c->ports[i].port->ops->disconnect(c->ports[i].port);
 }
 
 /* A write failed for another reason than a slow reader. */
@@ -80,6 +92,30 @@ static void output_failed(struct console *c, int error)
 	c->out.at = c->out.used = 0;
 }
 
+/* Of n bytes at the beginning of the buffer: those that the limit lets pass. */
+static size_t limit(struct console *c, size_t n)
+{
+	size_t some = n;
+
+	if (!limiter_off(&c->out.limiter))
+		some = limiter_take_some(&c->out.limiter, n, loop_now_ns());
+	c->stats.out_limited += n - some;
+	return some;
+}
+
+/* The next piece of the guest's output into the buffer: its length. Ports take turns. */
+static size_t take_output(struct console *c, void *buf, size_t room)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < c->n_ports && n == 0; i++) {
+		struct console_port *p = c->ports[c->turn++ % c->n_ports].port;
+
+		n = p->ops->tx(p, buf, room);
+	}
+	return n;
+}
+
 /*
  * Moves one buffer's worth of the guest's output. 0: done or something was lost, there may be more;
  * -ENODATA: nothing left; -EAGAIN: the reader is slow.
@@ -93,9 +129,12 @@ static int move_output(struct console *c)
 		return -ENODATA;
 	if (o->at == o->used) {
 		o->at = 0;
-		o->used = serial_tx(c->serial, o->buf, CONSOLE_OUTPUT_BYTES);
+		o->used = take_output(c, o->buf, CONSOLE_OUTPUT_BYTES);
 		if (o->used == 0)
 			return -ENODATA;
+		o->used = limit(c, o->used);
+		if (o->used == 0)
+			return 0;
 	}
 	n = console_fd_write(&o->fd, o->buf + o->at, o->used - o->at);
 	if (n == -EAGAIN)
@@ -112,10 +151,10 @@ static int move_output(struct console *c)
 /* Writes what there is, for one turn; arranges to be called again if there is more. */
 static void drain_output(struct console *c)
 {
-	uint64_t one = 1, end = c->stats.out_bytes + TURN_BYTES;
+	uint64_t one = 1, end = c->stats.out_bytes + c->stats.out_limited + TURN_BYTES;
 	int r = 0;
 
-	while (r == 0 && c->stats.out_bytes < end)
+	while (r == 0 && c->stats.out_bytes + c->stats.out_limited < end)
 		r = move_output(c);
 	if (r == -EAGAIN) {
 		if (c->out.src.fd >= 0)
@@ -128,7 +167,7 @@ static void drain_output(struct console *c)
 	if (c->out.fd.fd >= 0)
 		loop_del(c->loop, &c->out.src);
 	/* #syscalls loop: write */
-	if (r == 0 && write(c->serial->eventfd, &one, sizeof(one)) < 0)
+	if (r == 0 && write(c->ports[0].port->eventfd, &one, sizeof(one)) < 0)
 		c->stats.out_failures++;
 }
 
@@ -235,9 +274,13 @@ static int read_input(struct console *c)
 /* Gives the guest what it takes. Returns true if all was taken. */
 static bool push_input(struct console *c)
 {
+	struct console_port *p = c->ports[c->n_ports - 1].port;
 	struct input *in = &c->in;
-	size_t n = serial_rx(c->serial, in->buf, in->used);
+	size_t n;
 
+	if (in->held)
+		return false;
+	n = p->ops->rx(p, in->buf, in->used);
 	in->used -= n;
 	memmove(in->buf, in->buf + n, in->used);
 	return in->used == 0;
@@ -283,7 +326,7 @@ static void on_input_ready(struct loop_src *src, uint32_t events)
 
 static void on_guest(struct loop_src *src, uint32_t events)
 {
-	struct console *c = container_of(src, struct console, guest);
+	struct console *c = container_of(src, struct guest, src)->c;
 
 	(void)events;
 	loop_drain(src->fd);
@@ -315,7 +358,22 @@ static void console_destroyp(struct console **c)
 	console_destroy(*c);
 }
 
-int console_create(struct loop *l, struct serial *s, const struct console_params *p,
+static int add_port(struct console *c, struct console_port *port, struct volt_err *err)
+{
+	struct guest *g = &c->ports[c->n_ports];
+	int r;
+
+	*g = (struct guest){ .src = { on_guest, port->ops->name, -1 }, .c = c, .port = port };
+	r = loop_add(c->loop, &g->src, port->eventfd, EPOLLIN);
+	if (r < 0)
+		return volt_err_set(err, -r, "console: watch the %s: %m", port->ops->name);
+	c->n_ports++;
+	if (c->out.fd.fd < 0)
+		port->ops->disconnect(port);
+	return 0;
+}
+
+int console_create(struct loop *l, struct console_port *port, const struct console_params *p,
 	struct console **ret, struct volt_err *err)
 {
 	_cleanup_(console_destroyp) struct console *c = calloc(1, sizeof(*c));
@@ -324,21 +382,19 @@ int console_create(struct loop *l, struct serial *s, const struct console_params
 	if (!c)
 		return volt_err_set(err, ENOMEM, "console: %m");
 	c->loop = l;
-	c->serial = s;
 	c->on_escape = p->on_escape;
 	c->owner = p->owner;
-	c->guest = (struct loop_src){ .fn = on_guest, .name = "serial", .fd = -1 };
 	c->out.src = (struct loop_src){ .fn = on_output_ready, .name = "console-out", .fd = -1 };
 	c->in.src = (struct loop_src){ .fn = on_input_ready, .name = "console-in", .fd = -1 };
+	limiter_init(&c->out.limiter, &(struct limiter_params){ .bandwidth = p->limit },
+		loop_now_ns());
 	c->out.fd.fd = c->in.fd.fd = -1;
 	r = open_ends(c, p, err);
 	if (r < 0)
 		return r;
-	r = loop_add(l, &c->guest, s->eventfd, EPOLLIN);
+	r = add_port(c, port, err);
 	if (r < 0)
-		return volt_err_set(err, -r, "console: epoll: %m");
-	if (c->out.fd.fd < 0)
-		serial_disconnect(s);
+		return r;
 	c->in.tty = c->in.fd.fd >= 0 && isatty(c->in.fd.fd);
 	take_terminal(c);
 	watch_input(c);
@@ -347,13 +403,25 @@ int console_create(struct loop *l, struct serial *s, const struct console_params
 	return 0;
 }
 
+int console_add(struct console *c, struct console_port *port, struct volt_err *err)
+{
+	int r;
+
+	assert(c->n_ports < CONSOLE_PORTS_MAX);
+	r = add_port(c, port, err);
+	if (r == 0)
+		pump_input(c);
+	return r;
+}
+
 void console_destroy(struct console *c)
 {
 	if (!c)
 		return;
 	console_flush(c, CONSOLE_FLUSH_MS);
 	close_input(c);
-	loop_del(c->loop, &c->guest);
+	for (unsigned i = 0; i < c->n_ports; i++)
+		loop_del(c->loop, &c->ports[i].src);
 	loop_del(c->loop, &c->out.src);
 	console_fd_close(&c->out.fd);
 	free(c);
@@ -373,6 +441,12 @@ void console_flush(struct console *c, unsigned timeout_ms)
 			return;
 		now = loop_now_ns();
 	}
+}
+
+void console_hold(struct console *c, bool held)
+{
+	c->in.held = held;
+	pump_input(c);
 }
 
 void console_refresh(struct console *c)

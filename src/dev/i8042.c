@@ -318,11 +318,19 @@ static uint8_t read_status(const struct i8042_regs *r)
 	return v;
 }
 
+static void count(uint64_t off, unsigned len, _Atomic uint64_t *good, _Atomic uint64_t *missed)
+{
+	bool known = off == OFF_DATA || off == OFF_COMMAND || off == OFF_PORT_B;
+
+	atomic_fetch_add_explicit(known && len == 1 ? good : missed, 1, memory_order_relaxed);
+}
+
 static void port_read(struct dev *d, uint64_t off, void *data, unsigned len)
 {
 	struct i8042 *k = container_of(d, struct i8042, dev);
 	uint8_t *bytes = data;
 
+	count(off, len, &k->reads, &k->missed_reads);
 	for (unsigned i = 0; i < len; i++) {
 		if (off + i == OFF_DATA) {
 			bytes[i] = read_data(&k->regs);
@@ -343,6 +351,7 @@ static void port_write(struct dev *d, uint64_t off, const void *data, unsigned l
 	struct i8042 *k = container_of(d, struct i8042, dev);
 	const uint8_t *bytes = data;
 
+	count(off, len, &k->writes, &k->missed_writes);
 	for (unsigned i = 0; i < len; i++) {
 		uint8_t command = k->regs.command;
 

@@ -51,6 +51,8 @@ struct i8042 {
 	struct i8042_regs regs;
 	bool line; /* the interrupt line is high */
 	_Atomic uint64_t resets, dropped; /* dropped: keyboard bytes without room */
+	_Atomic uint64_t reads, writes;	/* accesses of one byte to ports that are there */
+	_Atomic uint64_t missed_reads, missed_writes; /* other ones */
 };
 
 /* ioapic is borrowed; NULL: interrupts are only counted. */

@@ -15,21 +15,24 @@
  * A pair does nothing while it waits, and each wait has one end:
  *
  *	transmit	tx_blocked	back end is full	EPOLLOUT
- *			tx.until_ns	rate limit		the timer
+ *			tx.throttle	rate limit		the timer
  *	receive		!readable	no frame		EPOLLIN
  *			starving	no buffers		a kick; the timer, see net-rx.c
- *			rx.until_ns	rate limit		the timer
+ *			rx.throttle	rate limit		the timer
+ *
+ * Frames of the detour (net.h) go by pair 0 and wait for buffers only; the receive timer
+ * tells of those that are due later.
  */
 #ifndef VOLT_NET_DEV_H
 #define VOLT_NET_DEV_H
 
 #include <linux/virtio_net.h>
 
-#include "bucket.h"
 #include "loop.h"
 #include "net-vhost.h"
 #include "net.h"
 #include "netif.h"
+#include "throttle.h"
 #include "trace.h"
 #include "virtio.h"
 
@@ -72,6 +75,9 @@ struct net_pair {
 	bool crowded;  /* the next buffer is in too many pieces for one more read */
 	uint64_t starving_ns; /* when it began to wait with some; 0: it has too few for anything */
 	uint32_t held; /* bytes of the packet in the buffers that the limit keeps back; 0: none */
+	/* What that packet is in: these buffers, at the front of the set; 0: there is none. */
+	unsigned held_chains, held_iov;
+	uint64_t held_room;
 
 	/* Buffers that were taken from the queue for frames to come, in order. */
 	unsigned n_chains, n_iov;
@@ -81,20 +87,17 @@ struct net_pair {
 	struct iovec iov[NETIF_IOV_MAX];
 };
 
-/* One direction: its limit, and the timer for all that waits in it. */
+/* One direction: its limit, whose timer is for all that waits in it. */
 struct net_dir {
-	struct loop_src src;
-	int timerfd; /* owned */
-	struct limiter limiter; /* not refilled by a reset: that would be a way around it */
-	uint64_t armed_ns; /* when the timer ends; 0: it is not set */
-	uint64_t until_ns; /* until then the limit lets nothing pass; 0: it does */
-	unsigned turn;	   /* the pair that is the next to be the first */
+	struct throttle throttle;
+	unsigned turn; /* the pair that is the next to be the first */
 };
 
 struct net {
 	struct virtio_dev v;
 	struct netif *netif; /* owned */
 	struct net_vhost *path;	 /* owned; NULL: frames are never the kernel's */
+	bool path_paused;	 /* the kernel had the frames when the VM was paused */
 	struct loop *loop;	 /* borrowed */
 	bool locked; /* the loop thread holds the lock: the back end may call from within */
 	uint8_t mac[NET_MAC_BYTES]; /* as configured; the driver's choice is in config */
@@ -104,6 +107,10 @@ struct net {
 	uint64_t features; /* acked, less what lacks the feature it builds on */
 	uint64_t offloads; /* of NET_GUEST_OFFLOADS: what frames to the guest may need now */
 	unsigned n_active; /* pairs that get frames */
+
+	const struct net_detour_ops *detour; /* NULL: none */
+	void *detour_owner;		     /* borrowed */
+	bool detoured; /* it has taken a frame, and may have an answer */
 
 	struct net_dir rx, tx;
 	struct virtq_chain chain; /* scratch of whoever runs: too large to be cleared per frame */
@@ -150,11 +157,6 @@ static inline unsigned net_tx_queue(const struct net *n, unsigned pair)
  */
 void net_rx_run(struct net *n, unsigned pair);
 void net_tx_run(struct net *n, unsigned pair);
-
-/* Whether `bytes` of a frame may pass; if not, the direction waits. */
-bool net_dir_take(struct net_dir *d, uint64_t bytes, _Atomic uint64_t *throttled);
-/* Makes the timer end at `at_ns` or before. */
-void net_dir_arm(struct net_dir *d, uint64_t at_ns, uint64_t now_ns);
 
 /* The driver's offloads to the back end, less what lacks what it builds on. 0 or -errno. */
 int net_set_offloads(struct net *n, uint64_t offloads);

@@ -61,21 +61,26 @@ static uint64_t buffer_min(const struct net *n)
 	return (n->features & NET_GUEST_GSO) ? NET_PACKET_MAX : small_packet(n);
 }
 
-/* Has the set all that it wants, or all that it can get? */
-static bool complete(const struct net *n, const struct net_pair *p)
+/* In the set, behind the packet that the limit keeps back. */
+static uint64_t room(const struct net_pair *p)
+{
+	return p->bytes - p->held_room;
+}
+
+/* Has the set all the room that is wanted, or all that it can get? */
+static bool complete(const struct net *n, const struct net_pair *p, uint64_t wanted)
 {
 	if (!merges(n))
-		return p->n_chains == 1;
-	return p->bytes >= room_wanted(n) || p->crowded ||
-	       p->n_chains >= n->v.queues[2 * p->index].size;
+		return p->n_chains > p->held_chains;
+	return room(p) >= wanted || p->crowded || p->n_chains >= n->v.queues[2 * p->index].size;
 }
 
 /* Takes buffers from the queue until the set is complete, or there are no more. */
-static void collect(struct net *n, struct net_pair *p)
+static void collect(struct net *n, struct net_pair *p, uint64_t wanted)
 {
 	struct virtq_chain *c = &n->chain;
 
-	while (!complete(n, p) && virtio_pop(&n->v, 2 * p->index, c)) {
+	while (!complete(n, p, wanted) && virtio_pop(&n->v, 2 * p->index, c)) {
 		if (c->out_len > 0 || c->in_len < buffer_min(n)) {
 			virtio_fail(&n->v, "receive buffer that is too small, or to be read");
 			return;
@@ -110,7 +115,7 @@ static bool starve(struct net *n, struct net_pair *p)
 		TRACE2(net_no_buffers, n->v.name, p->index);
 		p->starving = true;
 	}
-	if (p->bytes < small_packet(n))
+	if (room(p) < small_packet(n))
 		return true;
 	if (p->hasty)
 		return false;
@@ -118,25 +123,26 @@ static bool starve(struct net *n, struct net_pair *p)
 	if (p->starving_ns == 0)
 		p->starving_ns = now_ns;
 	if (now_ns < p->starving_ns + PATIENCE_NS) {
-		net_dir_arm(&n->rx, p->starving_ns + PATIENCE_NS, now_ns);
+		throttle_arm(&n->rx.throttle, p->starving_ns + PATIENCE_NS, now_ns);
 		return true;
 	}
 	p->hasty = true;
 	return false;
 }
 
-/* True if there are buffers to read into. */
-static bool prepare(struct net *n, struct net_pair *p)
+/* True if there are buffers to put a frame into. */
+static bool prepare(struct net *n, struct net_pair *p, uint64_t wanted)
 {
 	struct virtq *vq = &n->v.queues[2 * p->index];
 
 	do {
 		virtq_kicks_off(vq);
-		collect(n, p);
+		collect(n, p, wanted);
 		if (!virtio_running(&n->v))
 			return false;
-		if (complete(n, p)) {
-			p->hasty = false;
+		if (complete(n, p, wanted)) {
+			/* For what is larger than this frame, it stays as it is. */
+			p->hasty = p->hasty && wanted < room_wanted(n);
 			sated(p);
 			return true;
 		}
@@ -208,32 +214,37 @@ static bool translate_header(const struct net *n, uint8_t *header, unsigned n_bu
 	return true;
 }
 
-/* A packet of `bytes` is in the set: true if the guest gets it. */
-static bool accept(struct net *n, struct net_pair *p, size_t bytes)
+/* A packet of `bytes` is in the set, and is held there if the guest gets it. */
+static void accept(struct net *n, struct net_pair *p, size_t bytes)
 {
 	uint8_t header[NETIF_HEADER_BYTES];
-	unsigned used = 0;
-	uint64_t room = 0;
+	unsigned used = 0, used_iov = 0;
+	uint64_t taken = 0;
 
 	if (bytes > p->bytes) {
 		NET_DROP(n, p->index, rx_dropped_too_long);
-		return false;
+		return;
 	}
 	if (!(n->config.status & VIRTIO_NET_S_LINK_UP)) {
 		NET_DROP(n, p->index, rx_dropped_link_down);
-		return false;
+		return;
 	}
-	while (room < bytes)
-		room += p->chains[used++].len;
+	while (taken < bytes) {
+		taken += p->chains[used].len;
+		used_iov += p->chain_iov[used++];
+	}
 	if (bytes >= NETIF_HEADER_BYTES + NET_ETH_BYTES) {
 		copy_header(p, header, false);
 		if (translate_header(n, header, used)) {
 			copy_header(p, header, true);
-			return true;
+			p->held = (uint32_t)bytes;
+			p->held_chains = used;
+			p->held_iov = used_iov;
+			p->held_room = taken;
+			return;
 		}
 	}
 	NET_DROP(n, p->index, rx_dropped_malformed);
-	return false;
 }
 
 /* Reads a frame. False: none can be had now; else p->held says whether there is one. */
@@ -241,7 +252,7 @@ static bool receive(struct net *n, struct net_pair *p)
 {
 	ssize_t bytes;
 
-	if (!prepare(n, p))
+	if (!prepare(n, p, room_wanted(n)))
 		return false;
 	bytes = n->netif->ops->recv(n->netif, p->index, p->iov, p->n_iov);
 	if (bytes == -EMSGSIZE) {
@@ -255,42 +266,106 @@ static bool receive(struct net *n, struct net_pair *p)
 			NET_DROP(n, p->index, rx_errors);
 		return false;
 	}
-	if (accept(n, p, (size_t)bytes))
-		p->held = (uint32_t)bytes;
+	accept(n, p, (size_t)bytes);
 	return true;
 }
 
-/* Gives the frame that is in the set to the guest. */
+/* Gives a packet that is in the set, from buffer `at` on, to the guest. */
+static void push(struct net *n, struct net_pair *p, unsigned at, unsigned at_iov, uint32_t packet)
+{
+	unsigned end = at, end_iov = at_iov;
+
+	for (uint32_t left = packet, part; left > 0; left -= part) {
+		part = MIN(left, p->chains[end].len);
+		p->bytes -= p->chains[end].len;
+		p->chains[end].len = part;
+		end_iov += p->chain_iov[end++];
+	}
+	virtio_push_many(&n->v, 2 * p->index, p->chains + at, end - at);
+	p->crowded = false;
+	memmove(p->chains + at, p->chains + end, (p->n_chains - end) * sizeof(p->chains[0]));
+	memmove(p->chain_iov + at, p->chain_iov + end,
+		(p->n_chains - end) * sizeof(p->chain_iov[0]));
+	memmove(p->iov + at_iov, p->iov + end_iov, (p->n_iov - end_iov) * sizeof(p->iov[0]));
+	p->n_chains -= end - at;
+	p->n_iov -= end_iov - at_iov;
+}
+
+/* Gives the frame that is held to the guest. */
 static void deliver(struct net *n, struct net_pair *p)
 {
-	uint32_t bytes = p->held - NETIF_HEADER_BYTES, left = p->held;
-	unsigned used = 0, used_iov = 0;
+	uint32_t bytes = p->held - NETIF_HEADER_BYTES;
 
-	while (left > 0) {
-		uint32_t room = p->chains[used].len, part = MIN(left, room);
-
-		p->bytes -= room;
-		p->chains[used].len = part;
-		used_iov += p->chain_iov[used++];
-		left -= part;
-	}
-	virtio_push_many(&n->v, 2 * p->index, p->chains, used);
+	push(n, p, 0, 0, p->held);
 	p->held = 0;
-	p->crowded = false;
-	p->n_chains -= used;
-	p->n_iov -= used_iov;
-	memmove(p->chains, p->chains + used, p->n_chains * sizeof(p->chains[0]));
-	memmove(p->chain_iov, p->chain_iov + used, p->n_chains * sizeof(p->chain_iov[0]));
-	memmove(p->iov, p->iov + used_iov, p->n_iov * sizeof(p->iov[0]));
+	p->held_chains = p->held_iov = 0;
+	p->held_room = 0;
 	TRACE3(net_rx, n->v.name, p->index, bytes);
 	virtio_count(&n->counters.rx_packets);
 	atomic_fetch_add_explicit(&n->counters.rx_bytes, bytes, memory_order_relaxed);
 }
 
+/* -- frames of the detour -------------------------------------------------------------------- */
+
+static bool detour_due(const struct net *n, const struct net_pair *p)
+{
+	uint64_t due_ns;
+
+	if (!n->detour || p->index != 0)
+		return false;
+	due_ns = n->detour->due_ns(n->detour_owner);
+	return due_ns == 0 || (due_ns != NET_DETOUR_NEVER && due_ns <= loop_now_ns());
+}
+
+/* Puts one into the set, behind what is held, and gives it to the guest. False: there was none. */
+static bool bypass(struct net *n, struct net_pair *p)
+{
+	uint8_t packet[NETIF_HEADER_BYTES + NET_DETOUR_GIVE_MAX] = { 0 };
+	size_t bytes = n->detour->give(n->detour_owner, packet + NETIF_HEADER_BYTES, loop_now_ns());
+	const struct iovec *iov = p->iov + p->held_iov;
+	unsigned used = 0;
+
+	if (bytes == 0)
+		return false;
+	bytes += NETIF_HEADER_BYTES;
+	if (bytes > room(p)) {
+		NET_DROP(n, p->index, rx_dropped_too_long);
+		return true;
+	}
+	for (uint64_t taken = 0; taken < bytes; used++)
+		taken += p->chains[p->held_chains + used].len;
+	num_put_le16(packet + NET_HDR_BUFFERS, (uint16_t)used);
+	for (size_t done = 0, part; done < bytes; done += part, iov++) {
+		part = MIN(iov->iov_len, bytes - done);
+		memcpy(iov->iov_base, packet + done, part);
+	}
+	push(n, p, p->held_chains, p->held_iov, (uint32_t)bytes);
+	virtio_count(&n->counters.rx_detoured);
+	return true;
+}
+
+/* One that is due later, such as a segment that is sent again, has the timer. */
+static void await_detour(struct net *n)
+{
+	uint64_t due_ns = n->detour->due_ns(n->detour_owner), now_ns;
+
+	if (due_ns == 0 || due_ns == NET_DETOUR_NEVER)
+		return;
+	now_ns = loop_now_ns();
+	if (due_ns > now_ns) /* else it waits for buffers */
+		throttle_arm(&n->rx.throttle, due_ns, now_ns);
+}
+
+/* -------------------------------------------------------------------------------------------- */
+
 /* A frame at a time; false: it ends here. */
 static bool step(struct net *n, struct net_pair *p)
 {
-	if (n->rx.until_ns || !virtio_running(&n->v))
+	if (!virtio_running(&n->v))
+		return false;
+	if (detour_due(n, p) && prepare(n, p, small_packet(n)) && bypass(n, p))
+		return true;
+	if (throttle_holds(&n->rx.throttle) || !virtio_running(&n->v))
 		return false;
 	if (!p->held) {
 		if (!p->readable || p->index >= n->n_active || !receive(n, p))
@@ -298,7 +373,8 @@ static bool step(struct net *n, struct net_pair *p)
 		if (!p->held)
 			return true; /* it was dropped */
 	}
-	if (!net_dir_take(&n->rx, p->held - NETIF_HEADER_BYTES, &n->counters.rx_throttled))
+	if (!throttle_take(&n->rx.throttle, p->held - NETIF_HEADER_BYTES,
+		    &n->counters.rx_throttled))
 		return false;
 	deliver(n, p);
 	return true;
@@ -320,4 +396,6 @@ void net_rx_run(struct net *n, unsigned pair)
 			virtio_notify(&n->v, q);
 	}
 	virtio_notify(&n->v, q);
+	if (n->detour && pair == 0)
+		await_detour(n);
 }

@@ -91,12 +91,16 @@ static int send_frame(
 	struct net *n, struct net_pair *p, unsigned n_iov, uint64_t bytes, bool spoofed)
 {
 	unsigned queue = net_tx_queue(n, p->index);
+	uint64_t start_ns;
 	int r;
 
 	/* Guest memory may have changed since the frame was paid for: then it pays again. */
-	if (p->tx_paid != bytes && !net_dir_take(&n->tx, bytes, &n->counters.tx_throttled))
+	if (p->tx_paid != bytes &&
+		!throttle_take(&n->tx.throttle, bytes, &n->counters.tx_throttled))
 		return -EAGAIN;
+	start_ns = loop_now_ns();
 	r = n->netif->ops->send(n->netif, queue, n->tx_iov, n_iov, NETIF_HEADER_BYTES + bytes);
+	latency_between(&n->counters.tx_send, start_ns, loop_now_ns());
 	if (r == -EAGAIN && block(n, p, queue, bytes))
 		return -EAGAIN;
 	p->tx_paid = 0;
@@ -110,6 +114,30 @@ static int send_frame(
 	virtio_count(&n->counters.tx_packets);
 	atomic_fetch_add_explicit(&n->counters.tx_bytes, bytes, memory_order_relaxed);
 	return 0;
+}
+
+static void detour(struct net *n, const struct virtq_chain *c, size_t bytes)
+{
+	uint8_t frame[NET_DETOUR_TAKE_MAX];
+
+	if (!virtq_read(c, NETIF_HEADER_BYTES, frame, bytes))
+		return;
+	virtio_count(&n->counters.tx_detoured);
+	n->detoured = true;
+	n->detour->take(n->detour_owner, frame, bytes, loop_now_ns());
+}
+
+/* True if the frame was one for the service beside the back end. */
+static bool detoured(struct net *n, const struct virtq_chain *c, uint64_t bytes)
+{
+	uint8_t head[NET_DETOUR_HEAD];
+	size_t part = MIN(bytes, sizeof(head));
+
+	if (!n->detour || !virtq_read(c, NETIF_HEADER_BYTES, head, part) ||
+		!n->detour->wants(n->detour_owner, head, part))
+		return false;
+	detour(n, c, MIN(bytes, NET_DETOUR_TAKE_MAX));
+	return true;
 }
 
 /* 0: the chain is done with; -EAGAIN: put it back; -EPROTO: the device has failed. */
@@ -135,6 +163,8 @@ static int transmit(struct net *n, struct net_pair *p, const struct virtq_chain 
 		NET_DROP(n, p->index, tx_dropped_offload);
 		return 0;
 	}
+	if (detoured(n, c, bytes))
+		return 0;
 	spoofed = memcmp(head + NETIF_HEADER_BYTES + NET_MAC_BYTES, n->config.mac,
 			  NET_MAC_BYTES) != 0;
 	n->tx_iov[0] = (struct iovec){ head, NETIF_HEADER_BYTES };
@@ -147,11 +177,13 @@ static bool drain(struct net *n, struct net_pair *p, unsigned q)
 {
 	struct virtq *vq = &n->v.queues[q];
 	unsigned budget = VIRTIO_BATCH;
+	bool empty = true;
 	int r;
 
 	do {
 		virtq_kicks_off(vq);
 		while (virtio_pop(&n->v, q, &n->chain)) {
+			empty = false;
 			r = transmit(n, p, &n->chain);
 			if (r == -EAGAIN)
 				virtq_unpop(vq, 1); /* we come back: kicks stay off */
@@ -162,6 +194,8 @@ static bool drain(struct net *n, struct net_pair *p, unsigned q)
 				return true;
 		}
 	} while (virtq_kicks_on(vq));
+	if (empty)
+		virtio_count(&n->counters.tx_empty_kicks);
 	return false;
 }
 
@@ -170,9 +204,15 @@ void net_tx_run(struct net *n, unsigned pair)
 	struct net_pair *p = &n->pairs[pair];
 	unsigned q = 2 * pair + 1;
 
-	if (p->tx_blocked || n->tx.until_ns || !virtio_running(&n->v))
+	if (p->tx_blocked || throttle_holds(&n->tx.throttle) || !virtio_running(&n->v))
 		return;
 	if (drain(n, p, q))
 		n->v.link->kick(n->v.link, q);
+	atomic_fetch_add_explicit(&n->counters.tx_left_waiting, virtq_waiting(&n->v.queues[q]),
+		memory_order_relaxed);
 	virtio_notify(&n->v, q);
+	if (n->detoured) {
+		n->detoured = false;
+		net_rx_run(n, 0);
+	}
 }

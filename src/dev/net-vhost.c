@@ -26,18 +26,23 @@ struct net_vhost {
 int net_vhost_set_memory(struct vhost_net *vhost, const struct gmem *mem, struct volt_err *err)
 {
 	struct vhost_region regions[GMEM_REGIONS_MAX];
+	size_t n = 0;
 
 	static_assert(GMEM_REGIONS_MAX <= VHOST_NET_REGIONS_MAX, "more regions than vhost-net.h");
 	for (size_t i = 0; i < mem->n_regions; i++) {
 		uint64_t gpa = mem->regions[i].gpa, bytes = mem->regions[i].bytes;
 		struct iovec all;
-		int r = gmem_slice(mem, GPA(gpa), bytes, &all);
+		int r;
 
+		if (mem->regions[i].kind == GMEM_BLOCKS) /* it would not learn which are plugged */
+			return volt_err_set(err, EOPNOTSUPP,
+				"vhost does not go with memory-hotplug: switch one of them off");
+		r = gmem_view(mem, GPA(gpa), bytes, &all);
 		if (r < 0)
 			return volt_err_set(err, -r, "vhost-net: guest memory: %m");
-		regions[i] = (struct vhost_region){ gpa, bytes, (uintptr_t)all.iov_base };
+		regions[n++] = (struct vhost_region){ gpa, bytes, (uintptr_t)all.iov_base };
 	}
-	return vhost_net_set_memory(vhost, regions, mem->n_regions, err);
+	return vhost_net_set_memory(vhost, regions, n, err);
 }
 
 /* Lock held. The doorbells come back, and the queues stand where the kernel left them. */

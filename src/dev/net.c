@@ -164,48 +164,6 @@ int net_set_pairs(struct net *n, unsigned n_active)
 	return r;
 }
 
-/* -- rate limits ----------------------------------------------------------------------------- */
-
-void net_dir_arm(struct net_dir *d, uint64_t at_ns, uint64_t now_ns)
-{
-	if (d->armed_ns && d->armed_ns <= at_ns)
-		return;
-	/* #syscalls loop: timerfd_settime */
-	if (loop_timer_set(d->timerfd, MAX(at_ns - now_ns, UINT64_C(1)), 0) == 0)
-		d->armed_ns = at_ns;
-}
-
-bool net_dir_take(struct net_dir *d, uint64_t bytes, _Atomic uint64_t *throttled)
-{
-	uint64_t now_ns, wait_ns;
-
-	if (limiter_off(&d->limiter))
-		return true;
-	now_ns = loop_now_ns();
-	wait_ns = limiter_take(&d->limiter, bytes, now_ns);
-	if (wait_ns == 0)
-		return true;
-	virtio_count(throttled);
-	TRACE2(net_throttle, d->src.name, wait_ns);
-	d->until_ns = now_ns + wait_ns;
-	net_dir_arm(d, d->until_ns, now_ns);
-	return false;
-}
-
-/* The timer has ended. False: it was not for the rate limit, which still holds. */
-static bool expire(struct net_dir *d)
-{
-	uint64_t now_ns = loop_now_ns();
-
-	d->armed_ns = 0;
-	if (d->until_ns > now_ns) {
-		net_dir_arm(d, d->until_ns, now_ns);
-		return false;
-	}
-	d->until_ns = 0;
-	return true;
-}
-
 /* -- events: loop thread --------------------------------------------------------------------- */
 
 /* Brackets what the loop thread does with the device; false: it has no business now. */
@@ -233,12 +191,11 @@ static void run_all(struct net *n, struct net_dir *d, void (*run)(struct net *n,
 
 static void on_rx_timer(struct loop_src *src, uint32_t events)
 {
-	struct net *n = container_of(src, struct net, rx.src);
+	struct net *n = container_of(src, struct net, rx.throttle.src);
 	bool running = enter(n);
 
 	(void)events;
-	loop_drain(n->rx.timerfd);
-	expire(&n->rx);
+	throttle_expire(&n->rx.throttle, &n->counters.rx_limiter_events);
 	if (running)
 		run_all(n, &n->rx, net_rx_run);
 	leave(n);
@@ -246,12 +203,11 @@ static void on_rx_timer(struct loop_src *src, uint32_t events)
 
 static void on_tx_timer(struct loop_src *src, uint32_t events)
 {
-	struct net *n = container_of(src, struct net, tx.src);
+	struct net *n = container_of(src, struct net, tx.throttle.src);
 	bool running = enter(n);
 
 	(void)events;
-	loop_drain(n->tx.timerfd);
-	if (expire(&n->tx) && running)
+	if (throttle_expire(&n->tx.throttle, &n->counters.tx_limiter_events) && running)
 		run_all(n, &n->tx, net_tx_run);
 	leave(n);
 }
@@ -304,19 +260,13 @@ static void on_link(void *owner, bool up)
 
 /* -- life ------------------------------------------------------------------------------------ */
 
-static void forget(struct net_dir *d)
-{
-	d->until_ns = d->armed_ns = 0;
-	loop_timer_set(d->timerfd, 0, 0);
-}
-
 /* Loop thread, the first kick after DRIVER_OK. */
 static void start(struct net *n)
 {
 	int r;
 
-	forget(&n->rx);
-	forget(&n->tx);
+	throttle_forget(&n->rx.throttle);
+	throttle_forget(&n->tx.throttle);
 	for (unsigned i = 0; i < n->netif->n_queues; i++) {
 		struct net_pair *p = &n->pairs[i];
 
@@ -325,6 +275,8 @@ static void start(struct net *n)
 		p->tx_blocked = p->starving = p->hasty = p->crowded = false;
 		p->tx_paid = p->starving_ns = p->bytes = 0;
 		p->held = 0;
+		p->held_chains = p->held_iov = 0;
+		p->held_room = 0;
 		p->n_chains = p->n_iov = 0;
 	}
 	n->features = without_orphans(n->v.acked);
@@ -347,6 +299,8 @@ static void kick(struct virtio_dev *v, unsigned q)
 
 	n->locked = true;
 	TRACE2(net_kick, v->name, q);
+	if (q < 2 * n->netif->n_queues)
+		virtio_count(q % 2 ? &n->counters.tx_kicks : &n->counters.rx_kicks);
 	if (!n->started)
 		start(n);
 	if (!n->started)
@@ -374,6 +328,32 @@ static void cancel(struct virtio_dev *v)
 	stop_path(net_of(v));
 }
 
+static int hold(struct virtio_dev *v, uint64_t deadline_ns)
+{
+	struct net *n = net_of(v);
+
+	(void)deadline_ns;
+	enter(n);
+	n->path_paused = net_vhost_running(n->path);
+	stop_path(n);
+	watch_backend(n, EPOLLET);
+	leave(n);
+	return 0;
+}
+
+static void go_on(struct virtio_dev *v)
+{
+	struct net *n = net_of(v);
+	bool running = enter(n);
+
+	/* Also for edges that came meanwhile: what is there is told again. */
+	watch_backend(n, BACKEND_WATCH);
+	if (running && n->path_paused)
+		start_path(n);
+	n->path_paused = false;
+	leave(n);
+}
+
 /* vCPU thread, the loop thread is not in here: nothing of ours is in flight then. */
 static void reset(struct virtio_dev *v)
 {
@@ -387,14 +367,12 @@ static void unwatch(struct net *n)
 {
 	for (unsigned i = 0; i < n->netif->n_queues; i++)
 		loop_del(n->loop, &n->pairs[i].src);
-	loop_del(n->loop, &n->rx.src);
-	loop_del(n->loop, &n->tx.src);
 }
 
 static void release(struct net *n)
 {
-	fd_close(n->rx.timerfd);
-	fd_close(n->tx.timerfd);
+	throttle_close(&n->rx.throttle);
+	throttle_close(&n->tx.throttle);
 	virtio_done(&n->v);
 	free(n);
 }
@@ -418,22 +396,11 @@ static const struct virtio_ops net_ops = {
 	.activate = virtio_no_activate,
 	.kick = kick,
 	.cancel = cancel,
+	.pause = hold,
+	.resume = go_on,
 	.reset = reset,
 	.destroy = destroy,
 };
-
-static int open_dir(struct net *n, struct net_dir *d, const struct limiter_params *params,
-	struct volt_err *err)
-{
-	int r;
-
-	limiter_init(&d->limiter, params, loop_now_ns());
-	d->timerfd = loop_timer_open(err);
-	if (d->timerfd < 0)
-		return d->timerfd;
-	r = loop_add(n->loop, &d->src, d->timerfd, EPOLLIN);
-	return r < 0 ? volt_err_set(err, -r, "watch the timer: %m") : 0;
-}
 
 static int open_pairs(struct net *n, struct volt_err *err)
 {
@@ -468,10 +435,11 @@ int net_create(const struct net_params *p, struct netif *netif, struct vhost_net
 	assert(netif->n_queues > 0 && netif->n_queues <= LIMIT_NET_PAIRS);
 	if (!n)
 		return volt_err_set(err, ENOMEM, "interface '%s': %m", p->id);
+	assert(!p->detour || !vhost);
 	n->netif = netif;
 	n->loop = loop;
-	n->rx = (struct net_dir){ .src = { on_rx_timer, "net rx", -1 }, .timerfd = -1 };
-	n->tx = (struct net_dir){ .src = { on_tx_timer, "net tx", -1 }, .timerfd = -1 };
+	n->detour = p->detour;
+	n->detour_owner = p->detour_owner;
 	for (unsigned i = 0; i < netif->n_queues; i++) {
 		struct net_pair *pair = &n->pairs[i];
 
@@ -483,9 +451,9 @@ int net_create(const struct net_params *p, struct netif *netif, struct vhost_net
 	virtio_init(&n->v, &net_ops, p->id, features_of(p, netif), 2 * netif->n_queues + 1);
 	if (vhost)
 		n->v.features = without_orphans(n->v.features & vhost_net_features(vhost));
-	r = open_dir(n, &n->rx, &p->rx, err);
+	r = throttle_open(&n->rx.throttle, loop, &p->rx, "net rx", on_rx_timer, err);
 	if (r == 0)
-		r = open_dir(n, &n->tx, &p->tx, err);
+		r = throttle_open(&n->tx.throttle, loop, &p->tx, "net tx", on_tx_timer, err);
 	if (r == 0)
 		r = open_pairs(n, err);
 	if (r == 0 && vhost)
@@ -498,6 +466,22 @@ int net_create(const struct net_params *p, struct netif *netif, struct vhost_net
 	}
 	netif->events = (struct netif_events){ on_link, n };
 	*ret = &n->v;
+	return 0;
+}
+
+int net_set_limiters(struct virtio_dev *v, const struct limiter_change *rx,
+	const struct limiter_change *tx, struct volt_err *err)
+{
+	struct net *n = net_of(v);
+
+	if (n->path)
+		return volt_err_set(err, EINVAL,
+			"interface '%s' has no rate limit: the host's kernel moves its frames",
+			v->name);
+	virtio_lock(v);
+	throttle_change(&n->rx.throttle, rx);
+	throttle_change(&n->tx.throttle, tx);
+	virtio_unlock(v);
 	return 0;
 }
 

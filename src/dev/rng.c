@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "throttle.h"
 #include "virtio.h"
 
 #define QUEUE_SIZE 64
@@ -14,6 +15,7 @@
 
 struct rng {
 	struct virtio_dev v;
+	struct throttle throttle;
 	struct rng_counters counters;
 };
 
@@ -44,8 +46,13 @@ static void handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c
 	struct rng *g = container_of(v, struct rng, v);
 	uint64_t want = MIN(c->in_len, (uint64_t)RNG_BYTES_MAX);
 	struct iovec iov[LIMIT_SEGS];
-	uint32_t got = fill(iov, virtq_slice(c, VIRTQ_IN, 0, want, iov));
+	uint32_t got;
 
+	if (!throttle_take(&g->throttle, want, &g->counters.throttled)) {
+		virtio_put_back(v);
+		return;
+	}
+	got = fill(iov, virtq_slice(c, VIRTQ_IN, 0, want, iov));
 	virtio_count(&g->counters.requests);
 	atomic_fetch_add_explicit(&g->counters.bytes, got, memory_order_relaxed);
 	if (got < want)
@@ -55,13 +62,26 @@ static void handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c
 
 static void kick(struct virtio_dev *v, unsigned q)
 {
-	virtio_drain(v, q, BUDGET, handle);
+	if (!throttle_holds(&container_of(v, struct rng, v)->throttle))
+		virtio_drain(v, q, BUDGET, handle);
+}
+
+static void on_timer(struct loop_src *src, uint32_t events)
+{
+	struct rng *g = container_of(src, struct rng, throttle.src);
+
+	(void)events;
+	virtio_lock(&g->v);
+	if (throttle_expire(&g->throttle, &g->counters.limiter_events))
+		virtio_kick_all(&g->v);
+	virtio_unlock(&g->v);
 }
 
 static void destroy(struct virtio_dev *v)
 {
 	struct rng *g = container_of(v, struct rng, v);
 
+	throttle_close(&g->throttle);
 	virtio_done(v);
 	free(g);
 }
@@ -79,15 +99,30 @@ static const struct virtio_ops rng_ops = {
 	.destroy = destroy,
 };
 
-int rng_create(struct virtio_dev **ret, struct volt_err *err)
+int rng_create(const struct limiter_params *limit, struct loop *loop, struct virtio_dev **ret,
+	struct volt_err *err)
 {
 	struct rng *g = calloc(1, sizeof(*g));
+	int r;
 
 	if (!g)
 		return volt_err_set(err, ENOMEM, "rng: %m");
+	r = throttle_open(&g->throttle, loop, limit, "rng", on_timer, err);
+	if (r < 0) {
+		throttle_close(&g->throttle);
+		free(g);
+		return r;
+	}
 	virtio_init(&g->v, &rng_ops, "rng", 0, 1);
 	*ret = &g->v;
 	return 0;
+}
+
+void rng_set_limiter(struct virtio_dev *v, const struct limiter_change *change)
+{
+	virtio_lock(v);
+	throttle_change(&container_of(v, struct rng, v)->throttle, change);
+	virtio_unlock(v);
 }
 
 const struct rng_counters *rng_counters(const struct virtio_dev *v)

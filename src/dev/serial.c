@@ -112,7 +112,7 @@ static void signal_host(struct serial *s)
 
 	/* Cannot fail or block: the counter never comes near its maximum. */
 	/* #syscalls loop vcpu: write */
-	if (write(s->eventfd, &one, sizeof(one)) < 0)
+	if (write(s->port.eventfd, &one, sizeof(one)) < 0)
 		return;
 }
 
@@ -138,12 +138,19 @@ static void rx_push(struct serial *s, uint8_t byte)
 	r->rx[(r->rx_head + r->rx_used++) % SERIAL_FIFO_BYTES] = byte;
 }
 
-static uint8_t rx_pop(struct serial_regs *r)
+static void count(_Atomic uint64_t *c)
 {
+	atomic_fetch_add_explicit(c, 1, memory_order_relaxed);
+}
+
+static uint8_t rx_pop(struct serial *s)
+{
+	struct serial_regs *r = &s->regs;
 	uint8_t byte = r->rx[r->rx_head];
 
 	if (r->rx_used == 0)
 		return 0;
+	count(&s->rx_taken);
 	r->rx_head = (uint8_t)((r->rx_head + 1) % SERIAL_FIFO_BYTES);
 	r->rx_used--;
 	return byte;
@@ -157,16 +164,7 @@ static void rx_clear(struct serial_regs *r)
 /* Lock held. A byte leaves the port towards the host. */
 static void emit(struct serial *s, uint8_t byte)
 {
-	s->tail[s->tail_count++ % SERIAL_TAIL_BYTES] = byte;
-	atomic_fetch_add_explicit(&s->tx_bytes, 1, memory_order_relaxed);
-	if (!s->connected)
-		return;
-	if (s->ring_used == SERIAL_RING_BYTES) {
-		atomic_fetch_add_explicit(&s->tx_dropped, 1, memory_order_relaxed);
-		return;
-	}
-	s->ring[(s->ring_head + s->ring_used) % SERIAL_RING_BYTES] = byte;
-	if (s->ring_used++ == 0)
+	if (console_ring_put(&s->out, &byte, 1))
 		signal_host(s);
 }
 
@@ -259,11 +257,13 @@ static uint8_t read_msr(struct serial_regs *r)
 	return v;
 }
 
-static uint8_t read_reg(struct serial_regs *r, uint64_t reg)
+static uint8_t read_reg(struct serial *s, uint64_t reg)
 {
+	struct serial_regs *r = &s->regs;
+
 	switch (reg) {
 	case REG_DATA:
-		return (r->lcr & LCR_DLAB) ? r->dll : rx_pop(r);
+		return (r->lcr & LCR_DLAB) ? r->dll : rx_pop(s);
 	case REG_IER:
 		return (r->lcr & LCR_DLAB) ? r->dlm : r->ier;
 	case REG_IIR:
@@ -322,7 +322,7 @@ static void port_read(struct dev *d, uint64_t off, void *data, unsigned len)
 	uint8_t *bytes = data;
 
 	for (unsigned i = 0; i < len; i++)
-		bytes[i] = read_reg(&s->regs, off + i);
+		bytes[i] = read_reg(s, off + i);
 	s->burst = false;
 	update_line(s);
 	offer_room(s);
@@ -346,39 +346,9 @@ static const struct dev_ops serial_ops = {
 	.write = port_write,
 };
 
-int serial_create(struct ioapic *ioapic, bool connected, struct serial **ret, struct volt_err *err)
+static size_t port_rx(struct console_port *p, const void *data, size_t len)
 {
-	/*
-	 * calloc, not a copied initialiser: pages of the ring that are never used stay untouched.
-	 */
-	_cleanup_free_ struct serial *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return volt_err_set(err, ENOMEM, "serial port: %m");
-	s->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->eventfd < 0)
-		return volt_err_set(err, errno, "serial port: eventfd: %m");
-	s->irq.ioapic = ioapic;
-	s->irq.gsi = LAYOUT_GSI_SERIAL;
-	s->connected = connected;
-	s->regs.dll = 1; /* 115200 baud, where a boot loader would have left it */
-	s->regs.lcr = 0x03;
-	dev_init(&s->dev, &serial_ops);
-	*ret = take_ptr(&s);
-	return 0;
-}
-
-void serial_destroy(struct serial *s)
-{
-	if (!s)
-		return;
-	fd_close(s->eventfd);
-	dev_done(&s->dev);
-	free(s);
-}
-
-size_t serial_rx(struct serial *s, const void *data, size_t len)
-{
+	struct serial *s = container_of(p, struct serial, port);
 	const uint8_t *bytes = data;
 	struct serial_regs *r = &s->regs;
 	size_t n = 0;
@@ -396,40 +366,73 @@ size_t serial_rx(struct serial *s, const void *data, size_t len)
 	return n;
 }
 
-size_t serial_tx(struct serial *s, void *data, size_t len)
+static size_t port_tx(struct console_port *p, void *data, size_t len)
 {
-	size_t n, first;
+	struct serial *s = container_of(p, struct serial, port);
+	size_t n;
 
 	pthread_mutex_lock(&s->dev.lock);
-	n = MIN(len, s->ring_used);
-	first = MIN(n, SERIAL_RING_BYTES - s->ring_head);
-	memcpy(data, s->ring + s->ring_head, first);
-	memcpy((uint8_t *)data + first, s->ring, n - first);
-	s->ring_used -= n;
-	/* An empty ring starts over, so that a quiet guest keeps using the same few pages. */
-	s->ring_head = s->ring_used ? (s->ring_head + n) % SERIAL_RING_BYTES : 0;
+	n = console_ring_take(&s->out, data, len);
 	pthread_mutex_unlock(&s->dev.lock);
+	if (n)
+		count(&s->tx_pieces);
 	return n;
 }
 
-void serial_disconnect(struct serial *s)
+static void port_disconnect(struct console_port *p)
 {
+	struct serial *s = container_of(p, struct serial, port);
+
 	pthread_mutex_lock(&s->dev.lock);
-	atomic_fetch_add_explicit(&s->tx_dropped, s->ring_used, memory_order_relaxed);
-	s->ring_head = s->ring_used = 0;
-	s->connected = false;
+	console_ring_disconnect(&s->out);
 	pthread_mutex_unlock(&s->dev.lock);
+}
+
+static const struct console_port_ops port_ops = {
+	.name = "serial",
+	.rx = port_rx,
+	.tx = port_tx,
+	.disconnect = port_disconnect,
+};
+
+int serial_create(struct ioapic *ioapic, bool connected, struct serial **ret, struct volt_err *err)
+{
+	/*
+	 * calloc, not a copied initialiser: pages of the ring that are never used stay untouched.
+	 */
+	_cleanup_free_ struct serial *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return volt_err_set(err, ENOMEM, "serial port: %m");
+	s->port.eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->port.eventfd < 0)
+		return volt_err_set(err, errno, "serial port: eventfd: %m");
+	s->irq.ioapic = ioapic;
+	s->irq.gsi = LAYOUT_GSI_SERIAL;
+	s->out.connected = connected;
+	s->port.ops = &port_ops;
+	s->regs.dll = 1; /* 115200 baud, where a boot loader would have left it */
+	s->regs.lcr = 0x03;
+	dev_init(&s->dev, &serial_ops);
+	*ret = take_ptr(&s);
+	return 0;
+}
+
+void serial_destroy(struct serial *s)
+{
+	if (!s)
+		return;
+	fd_close(s->port.eventfd);
+	dev_done(&s->dev);
+	free(s);
 }
 
 size_t serial_tail(struct serial *s, void *data, size_t len)
 {
-	uint8_t *out = data;
 	size_t n;
 
 	pthread_mutex_lock(&s->dev.lock);
-	n = (size_t)MIN(s->tail_count, MIN((uint64_t)len, SERIAL_TAIL_BYTES));
-	for (size_t i = 0; i < n; i++)
-		out[i] = s->tail[(s->tail_count - n + i) % SERIAL_TAIL_BYTES];
+	n = console_ring_tail(&s->out, data, len);
 	pthread_mutex_unlock(&s->dev.lock);
 	return n;
 }

@@ -3,10 +3,8 @@
  * The serial port: a 16550A (National Semiconductor PC16550D data sheet) with a host side of two
  * functions. Baud rate and framing are remembered and mean nothing.
  *
- * Out: a byte that the guest writes has left at once (THRE and TEMT are always set) into a ring of
- * SERIAL_RING_BYTES. If the reader is slower than the guest, the ring fills and further bytes are
- * dropped and counted: the guest is never held up, and what is in the ring stays in order. The last
- * SERIAL_TAIL_BYTES are kept aside for crash reports, dropped bytes included.
+ * Out: a byte that the guest writes has left at once (THRE and TEMT are always set) into a ring,
+ * see console-ring.h.
  *
  * In: serial_rx() puts into the receive FIFO what fits. If it did not fit, the eventfd fires when
  * the guest has emptied the FIFO.
@@ -25,13 +23,13 @@
 
 #include <stdbool.h>
 
+#include "console-port.h"
+#include "console-ring.h"
 #include "err.h"
 #include "ioapic.h"
 
 #define SERIAL_PORTS	  8 /* size of the range at LAYOUT_PORT_SERIAL */
 #define SERIAL_FIFO_BYTES 16
-#define SERIAL_RING_BYTES (64 * KIB)
-#define SERIAL_TAIL_BYTES (4 * KIB)
 
 /* What a snapshot has to keep: plain numbers, all of them restorable as they are. */
 struct serial_regs {
@@ -47,18 +45,15 @@ struct serial_regs {
 struct serial {
 	struct dev dev; /* ports, LAYOUT_PORT_SERIAL */
 	struct irq_line irq;
-	int eventfd; /* owned; readable: output is waiting, or there is room for input again */
+	struct console_port port; /* what the console sees */
 	struct serial_regs regs;
 	bool line;	/* the interrupt line is high */
 	bool burst;	/* the guest has only written THR since the last edge */
-	bool connected; /* output goes to the ring; otherwise only to the tail */
 	bool rx_wanted; /* the host has input that did not fit */
-	size_t ring_head, ring_used;
-	uint64_t tail_count; /* bytes ever written by the guest */
-	/* Bytes to and from the guest, dropped because the ring was full, lost in the RX FIFO. */
-	_Atomic uint64_t tx_bytes, rx_bytes, tx_dropped, rx_overruns;
-	uint8_t tail[SERIAL_TAIL_BYTES];
-	uint8_t ring[SERIAL_RING_BYTES];
+	_Atomic uint64_t rx_bytes, rx_overruns; /* to the guest; of these lost in the RX FIFO */
+	_Atomic uint64_t rx_taken;  /* bytes that the guest has read */
+	_Atomic uint64_t tx_pieces; /* times that the console took what was written */
+	struct console_ring out;
 };
 
 /*
@@ -67,15 +62,6 @@ struct serial {
  */
 int serial_create(struct ioapic *ioapic, bool connected, struct serial **ret, struct volt_err *err);
 void serial_destroy(struct serial *s);
-
-/* Loop thread. Gives input to the guest; returns how many bytes were taken, from the front. */
-size_t serial_rx(struct serial *s, const void *data, size_t len);
-
-/* Loop thread. Takes up to len bytes of output out of the ring; 0 if there is none. */
-size_t serial_tx(struct serial *s, void *data, size_t len);
-
-/* Loop thread. Nobody reads the output any more: empties the ring and keeps it so. */
-void serial_disconnect(struct serial *s);
 
 /* Any thread but under dev.lock. The end of the output, oldest byte first; returns its length. */
 size_t serial_tail(struct serial *s, void *data, size_t len);

@@ -9,6 +9,7 @@
 
 #include "cleanup.h"
 
+#define SOCKET_EVENTS ((uint32_t)(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET))
 #define BUFFERS_BYTES ((size_t)VSOCK_CONNECTIONS * VSOCK_BUFFER_BYTES)
 
 /* -- callbacks of the loop ------------------------------------------------------------------- */
@@ -16,10 +17,9 @@
 bool vsock_mux_enter(struct vsock *s)
 {
 	virtio_lock(&s->v);
-	if (virtio_running(&s->v))
-		return true;
-	vsock_mux_drop(s); /* the driver gave up, failed, or is being reset */
-	return false;
+	if (!virtio_alive(&s->v))
+		vsock_mux_drop(s); /* the driver gave up, failed, or is being reset */
+	return virtio_running(&s->v);
 }
 
 void vsock_mux_leave(struct vsock *s)
@@ -98,6 +98,43 @@ static void on_timer(struct loop_src *src, uint32_t events)
 	vsock_mux_leave(s);
 }
 
+/* Edge-triggered, an error of a socket, which is always told, is told once. */
+void vsock_mux_pause(struct vsock *s)
+{
+	s->paused_ns = loop_now_ns();
+	loop_del(s->loop, &s->listener);
+	for (unsigned i = 0; i < s->n_fresh; i++)
+		if (s->conns[i].src.fd >= 0)
+			loop_mod(s->loop, &s->conns[i].src, EPOLLET);
+	loop_timer_set(s->timerfd, 0, 0);
+	s->armed_ns = 0;
+}
+
+static void postpone(uint64_t *at_ns, uint64_t by_ns)
+{
+	if (*at_ns)
+		*at_ns += by_ns;
+}
+
+/*
+ * Sockets tell again what they have; the listener comes back with a kick, or when its pause ends.
+ */
+void vsock_mux_resume(struct vsock *s)
+{
+	uint64_t now = loop_now_ns(), by_ns = now - s->paused_ns;
+
+	postpone(&s->accept_ns, by_ns);
+	for (unsigned i = 0; i < s->n_fresh; i++) {
+		struct vsock_conn *c = &s->conns[i];
+
+		postpone(&c->deadline_ns, by_ns);
+		postpone(&c->give_up_ns, by_ns);
+		if (c->src.fd >= 0)
+			loop_mod(s->loop, &c->src, SOCKET_EVENTS);
+	}
+	expire(s, now);
+}
+
 /* -- slots ----------------------------------------------------------------------------------- */
 
 struct vsock_conn *vsock_mux_add(struct vsock *s)
@@ -123,7 +160,7 @@ struct vsock_conn *vsock_mux_add(struct vsock *s)
 
 int vsock_mux_watch(struct vsock_conn *c)
 {
-	return loop_add(c->s->loop, &c->src, c->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	return loop_add(c->s->loop, &c->src, c->fd, SOCKET_EVENTS);
 }
 
 void vsock_mux_close(struct vsock_conn *c)

@@ -118,6 +118,7 @@ struct vsock {
 	int timerfd;	    /* owned */
 	uint64_t armed_ns;  /* when it fires; 0: not armed */
 	uint64_t accept_ns; /* accepting pauses until then; 0: it does not */
+	uint64_t paused_ns; /* when the VM was paused */
 	uint32_t next_port; /* host port of the next connection from the host */
 
 	struct vsock_conn *conns; /* VSOCK_CONNECTIONS slots */
@@ -154,6 +155,9 @@ void vsock_mux_leave(struct vsock *s);
 struct vsock_conn *vsock_mux_add(struct vsock *s);
 /* Watches its socket. 0 or -errno. */
 int vsock_mux_watch(struct vsock_conn *c);
+/* While the VM is paused nothing is looked at, and no time passes. */
+void vsock_mux_pause(struct vsock *s);
+void vsock_mux_resume(struct vsock *s);
 /* Closes its socket; the connection stays. */
 void vsock_mux_close(struct vsock_conn *c);
 /* Closes and forgets it. */

@@ -146,6 +146,8 @@ void vsock_pump(struct vsock *s)
 	unsigned budget = PUMP_BUDGET;
 	bool sent;
 
+	if (virtio_alive(&s->v) && !virtio_running(&s->v))
+		return; /* paused */
 	virtq_kicks_off(rx);
 	while (virtio_running(&s->v)) {
 		if (budget-- == 0) {
@@ -285,10 +287,11 @@ void vsock_transport_reset(struct virtio_dev *v)
 	virtio_lock(v);
 	vsock_mux_drop(s);
 	s->n_resets = 0;
-	if (virtio_running(v)) {
+	if (virtio_alive(v)) {
 		s->event_due = true;
 		send_event(s);
-		vsock_host_listen(s);
+		if (virtio_running(v))
+			vsock_host_listen(s);
 	}
 	virtio_unlock(v);
 }
@@ -297,6 +300,8 @@ static void kick(struct virtio_dev *v, unsigned q)
 {
 	struct vsock *s = vsock_of(v);
 
+	if (q == QUEUE_RX || q == QUEUE_TX)
+		virtio_count(q == QUEUE_RX ? &s->counters.rx_kicks : &s->counters.tx_kicks);
 	vsock_host_listen(s); /* the first kick comes with DRIVER_OK */
 	if (q == QUEUE_TX)
 		virtio_drain(v, q, VIRTIO_BATCH, handle_tx);
@@ -308,6 +313,22 @@ static void kick(struct virtio_dev *v, unsigned q)
 static void cancel(struct virtio_dev *v)
 {
 	vsock_mux_drop(vsock_of(v));
+}
+
+static int hold(struct virtio_dev *v, uint64_t deadline_ns)
+{
+	(void)deadline_ns;
+	vsock_mux_enter(vsock_of(v));
+	vsock_mux_pause(vsock_of(v));
+	vsock_mux_leave(vsock_of(v));
+	return 0;
+}
+
+static void go_on(struct virtio_dev *v)
+{
+	if (vsock_mux_enter(vsock_of(v)))
+		vsock_mux_resume(vsock_of(v));
+	vsock_mux_leave(vsock_of(v));
 }
 
 static void reset(struct virtio_dev *v)
@@ -340,6 +361,8 @@ static const struct virtio_ops vsock_ops = {
 	.activate = virtio_no_activate,
 	.kick = kick,
 	.cancel = cancel,
+	.pause = hold,
+	.resume = go_on,
 	.reset = reset,
 	.destroy = destroy,
 };

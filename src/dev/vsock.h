@@ -34,6 +34,7 @@ struct vsock_params {
 struct vsock_counters {
 	_Atomic uint64_t rx_packets, rx_bytes; /* to the guest; bytes of payload */
 	_Atomic uint64_t tx_packets, tx_bytes; /* from the guest */
+	_Atomic uint64_t rx_kicks, tx_kicks;
 	_Atomic uint64_t connections_added, connections_ended;
 	_Atomic uint64_t connections_reset;   /* of the ended: by a reset from us */
 	_Atomic uint64_t connections_refused; /* limit reached, no listener, no answer in time */

@@ -52,6 +52,11 @@ int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid)
 	return call(kvmfd, KVM_GET_SUPPORTED_CPUID, (uintptr_t)cpuid);
 }
 
+int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list)
+{
+	return call(kvmfd, KVM_GET_MSR_INDEX_LIST, (uintptr_t)list);
+}
+
 int kvm_enable_cap(int vmfd, unsigned cap, uint64_t arg0)
 {
 	struct kvm_enable_cap e = { .cap = cap, .args = { arg0 } };
@@ -71,6 +76,7 @@ int kvm_set_identity_map_addr(int vmfd, uint64_t gpa)
 
 int kvm_set_user_memory_region(int vmfd, const struct kvm_userspace_memory_region *region)
 {
+	/* #syscalls loop: ioctl=KVM_SET_USER_MEMORY_REGION */
 	return call(vmfd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)region);
 }
 
@@ -120,14 +126,30 @@ int kvm_run(int vcpufd)
 	return call(vcpufd, KVM_RUN, 0);
 }
 
+int kvm_kvmclock_ctrl(int vcpufd)
+{
+	/* #syscalls vcpu: ioctl=KVM_KVMCLOCK_CTRL */
+	return call(vcpufd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid)
 {
 	return call(vcpufd, KVM_SET_CPUID2, (uintptr_t)cpuid);
 }
 
+int kvm_get_cpuid2(int vcpufd, struct kvm_cpuid2 *cpuid)
+{
+	return call(vcpufd, KVM_GET_CPUID2, (uintptr_t)cpuid);
+}
+
 int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs)
 {
 	return call(vcpufd, KVM_SET_MSRS, (uintptr_t)msrs);
+}
+
+int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs)
+{
+	return call(vcpufd, KVM_GET_MSRS, (uintptr_t)msrs);
 }
 
 int kvm_get_regs(int vcpufd, struct kvm_regs *regs)

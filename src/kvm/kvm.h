@@ -20,6 +20,8 @@ int kvm_create_vm(int kvmfd);
 int kvm_get_vcpu_mmap_size(int kvmfd);
 /* cpuid->nent is the room on entry and the number of entries on return; -E2BIG if too small. */
 int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid);
+/* list->nmsrs is the room on entry and the number of MSRs on return; -E2BIG if too small. */
+int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list);
 
 int kvm_enable_cap(int vmfd, unsigned cap, uint64_t arg0);
 int kvm_set_tss_addr(int vmfd, uint64_t gpa);
@@ -38,9 +40,17 @@ struct kvm_run *kvm_map_run(int vcpufd, size_t bytes);
 void kvm_unmap_run(struct kvm_run *run, size_t bytes);
 
 int kvm_run(int vcpufd);
+/*
+ * Before it runs again: the guest's watchdog forgives the time since. -EINVAL: it has no kvm-clock.
+ */
+int kvm_kvmclock_ctrl(int vcpufd);
 int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid);
+/* cpuid->nent is the room on entry; -E2BIG if too small. */
+int kvm_get_cpuid2(int vcpufd, struct kvm_cpuid2 *cpuid);
 /* Number of MSRs written, in order; it stops at the first that KVM refuses. */
 int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs);
+/* Number of MSRs read, in order; it stops at the first that KVM does not have. */
+int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs);
 int kvm_get_regs(int vcpufd, struct kvm_regs *regs);
 int kvm_set_regs(int vcpufd, const struct kvm_regs *regs);
 int kvm_get_sregs(int vcpufd, struct kvm_sregs *sregs);

@@ -13,6 +13,7 @@
  *	0x0010_0000		kernel; RAM up to 3 GiB
  *	0xc000_0000-0xffff_ffff	MMIO gap: boot timer, then one page per device; IOAPIC, LAPIC, TSS
  *	0x1_0000_0000		RAM above 4 GiB
+ *	0x80_0000_0000		pmem, then memory that can be plugged; see region.c
  */
 #ifndef VOLT_LAYOUT_H
 #define VOLT_LAYOUT_H
@@ -40,6 +41,7 @@
 
 #define LAYOUT_GAP_START     UINT64_C(0xc0000000)
 #define LAYOUT_GAP_END	     UINT64_C(0x100000000)
+#define LAYOUT_HOTPLUG	     UINT64_C(0x8000000000) /* 512 GiB, if the CPU reaches it */
 #define LAYOUT_BOOT_TIMER    UINT64_C(0xc0000000)
 #define LAYOUT_MMIO_DEVICES  UINT64_C(0xc0001000)
 #define LAYOUT_MMIO_WINDOW   UINT64_C(0x1000)

@@ -71,7 +71,7 @@ static uint64_t rights(const struct sandbox_path *p, bool is_dir)
 		r |= FS_WRITE_FILE | FS_TRUNCATE;
 	if (is_dir)
 		r |= FS_READ_DIR;
-	if (is_dir && p->writable)
+	if (is_dir && p->writable && !p->existing)
 		r |= FS_MAKE_REG | FS_MAKE_SOCK | FS_REMOVE_FILE;
 	return r;
 }

@@ -27,11 +27,17 @@
 #define SANDBOX_EXIT_BAD_SYSCALL 148 /* Firecracker's exit status for a forbidden call */
 #define SANDBOX_LANDLOCK_ABI	 7   /* the newest Landlock interface we know */
 
-enum sandbox_thread { SANDBOX_LOOP, SANDBOX_VCPU, SANDBOX_THREADS };
+enum sandbox_thread {
+	SANDBOX_LOOP,
+	SANDBOX_VCPU,
+	SANDBOX_API, /* the loop of a VM with an API socket: what "api" asks for besides */
+	SANDBOX_THREADS,
+};
 
 struct sandbox_path {
 	const char *path; /* file or directory; borrowed for the call */
 	bool writable;	  /* else read only; never executable */
+	bool existing;	  /* of a directory: no file can be made or removed in it */
 };
 
 /*

@@ -52,13 +52,18 @@ void virtio_unlock(struct virtio_dev *v)
 	pthread_mutex_unlock(v->link->lock);
 }
 
-bool virtio_running(const struct virtio_dev *v)
+bool virtio_alive(const struct virtio_dev *v)
 {
 	uint32_t status = atomic_load_explicit(&v->status, memory_order_relaxed);
 
 	return (status & (VIRTIO_CONFIG_S_DRIVER_OK | STATUS_STOPPED)) ==
 		       VIRTIO_CONFIG_S_DRIVER_OK &&
 	       !v->draining;
+}
+
+bool virtio_running(const struct virtio_dev *v)
+{
+	return !v->paused && virtio_alive(v);
 }
 
 static void interrupt(struct virtio_dev *v, uint32_t why)
@@ -110,26 +115,26 @@ void virtio_fail(struct virtio_dev *v, const char *reason)
 void virtio_config_changed(struct virtio_dev *v)
 {
 	atomic_fetch_add(&v->generation, 1);
-	if (virtio_running(v))
+	if (virtio_alive(v))
 		interrupt(v, VIRTIO_ISR_CONFIG);
 }
 
 void virtio_notify(struct virtio_dev *v, unsigned q)
 {
-	if (virtio_running(v) && virtq_should_notify(&v->queues[q]))
+	if (virtio_alive(v) && virtq_should_notify(&v->queues[q]))
 		interrupt(v, VIRTIO_ISR_USED);
 }
 
 void virtio_push(struct virtio_dev *v, unsigned q, uint16_t head, uint32_t len)
 {
-	if (virtio_running(v) && virtq_push(&v->queues[q], head, len) < 0)
+	if (virtio_alive(v) && virtq_push(&v->queues[q], head, len) < 0)
 		virtio_fail(v, "used ring outside memory");
 }
 
 void virtio_push_many(
 	struct virtio_dev *v, unsigned q, const struct virtq_used *used, unsigned n)
 {
-	if (virtio_running(v) && virtq_push_many(&v->queues[q], used, n) < 0)
+	if (virtio_alive(v) && virtq_push_many(&v->queues[q], used, n) < 0)
 		virtio_fail(v, "used ring outside memory");
 }
 
@@ -162,6 +167,7 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c))
 {
 	struct virtq *vq = &v->queues[q];
+	unsigned before = budget;
 	struct virtq_chain c;
 
 	do {
@@ -170,6 +176,12 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 			handle(v, q, &c);
 			if (!virtio_running(v))
 				return;
+			if (v->put_back) {
+				v->put_back = false;
+				virtq_unpop(vq, 1);
+				virtio_notify(v, q);
+				return;
+			}
 			if (--budget == 0) {
 				/* Kicks stay off: we come back by ourselves. */
 				v->link->kick(v->link, q);
@@ -179,21 +191,63 @@ void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 		}
 		/* A device that has failed for a broken chain has no live queue. */
 	} while (virtq_kicks_on(vq));
+	if (budget == before)
+		virtio_count(&v->counters.empty_kicks);
 	virtio_notify(v, q);
+}
+
+void virtio_put_back(struct virtio_dev *v)
+{
+	v->put_back = true;
 }
 
 void virtio_kick(struct virtio_dev *v, unsigned q)
 {
-	if (v->inflight > 0 && !virtio_running(v)) {
+	if (v->inflight > 0 && !virtio_alive(v)) {
 		v->ops->cancel(v);
 		return;
 	}
+	if (v->paused)
+		return; /* virtio_resume() kicks all */
 	if (q >= v->n_queues || !virtio_running(v) || !v->queues[q].live) {
 		virtio_count(&v->counters.stray_kicks);
 		return;
 	}
 	virtio_count(&v->counters.kicks);
 	v->ops->kick(v, q);
+}
+
+int virtio_pause(struct virtio_dev *v, uint64_t deadline_ns)
+{
+	virtio_lock(v);
+	v->paused = true;
+	virtio_unlock(v);
+	return v->ops->pause ? v->ops->pause(v, deadline_ns) : 0;
+}
+
+void virtio_kick_all(struct virtio_dev *v)
+{
+	for (unsigned q = 0; q < v->n_queues; q++)
+		if (v->queues[q].live)
+			v->link->kick(v->link, q);
+}
+
+void virtio_resume(struct virtio_dev *v)
+{
+	virtio_lock(v);
+	v->paused = false;
+	virtio_kick_all(v); /* first: a doorbell that is lent again is rung */
+	virtio_unlock(v);
+	if (v->ops->resume)
+		v->ops->resume(v);
+}
+
+void virtio_settle(struct virtio_dev *v)
+{
+	virtio_lock(v);
+	if (v->inflight > 0 && !virtio_alive(v))
+		v->ops->cancel(v);
+	virtio_unlock(v);
 }
 
 static void activate(struct virtio_dev *v)
@@ -206,6 +260,7 @@ static void activate(struct virtio_dev *v)
 			continue; /* a driver need not use them all */
 		r = virtq_configure(&v->queues[q], v->acked);
 		if (r < 0) {
+			virtio_count(&v->counters.activate_failures);
 			snprintf(reason, sizeof(reason), "queue %u: %s", q,
 				r == -EFAULT ? "ring outside memory" : "bad size or alignment");
 			virtio_fail(v, reason);
@@ -213,13 +268,12 @@ static void activate(struct virtio_dev *v)
 		}
 	}
 	if (v->ops->activate(v) < 0) {
+		virtio_count(&v->counters.activate_failures);
 		virtio_fail(v, "activation failed");
 		return;
 	}
 	/* A driver may have filled a queue, and even kicked, before DRIVER_OK. */
-	for (unsigned q = 0; q < v->n_queues; q++)
-		if (v->queues[q].live)
-			v->link->kick(v->link, q);
+	virtio_kick_all(v);
 }
 
 static bool is_step(uint32_t status)

@@ -22,6 +22,11 @@
  * reads as set. Such a device holds a virtio_begin() for the time, so that a reset calls
  * ops->cancel, which ends it.
  *
+ * A pause. While the VM stands still (vm-pause.c) a device takes no request and nothing from the
+ * host: virtio_running() says no, whatever the reason for which its code runs. virtio_resume()
+ * kicks every queue, so nothing that came meanwhile need be remembered. The driver is still there:
+ * what is in flight may be given back, and virtio_alive() says yes.
+ *
  * A reset stops new requests, waits until the loop thread has finished or cancelled those in
  * flight, then clears the state of the negotiation and of the queues and nothing else: guest memory
  * belongs to the VM, the back end to the device. So reset, negotiation and I/O may follow each
@@ -75,6 +80,18 @@ struct virtio_ops {
 	 * all requests end.
 	 */
 	void (*cancel)(struct virtio_dev *v);
+	/*
+	 * The VM is going to stand still; virtio_running() says no already. Ends by deadline_ns
+	 * what is in flight in a back end, or a path in the kernel, and lets go of sources of the
+	 * loop that would come again and again. Negative: that could not be; resume() follows in
+	 * any case. Loop thread, no lock. Both may be NULL: there is nothing to do.
+	 */
+	int (*pause)(struct virtio_dev *v, uint64_t deadline_ns);
+	/*
+	 * It goes on: the queues have been kicked; looks again what the host has. Loop thread, no
+	 * lock.
+	 */
+	void (*resume)(struct virtio_dev *v);
 	/* Nothing is in flight. Forgets what this driver negotiated or configured; vCPU thread. */
 	void (*reset)(struct virtio_dev *v);
 	/* Frees the device. What is in flight in a back end has been waited for. No lock. */
@@ -111,6 +128,7 @@ struct virtio_link {
 struct virtio_counters {
 	_Atomic uint64_t kicks;	       /* that reached the device */
 	_Atomic uint64_t stray_kicks;  /* for a queue that is not running, or that does not exist */
+	_Atomic uint64_t empty_kicks;  /* virtio_drain() found no request */
 	_Atomic uint64_t interrupts, config_interrupts;
 	_Atomic uint64_t resets;
 	_Atomic uint64_t bad_access;   /* registers: width, offset, value or moment was wrong */
@@ -120,6 +138,7 @@ struct virtio_counters {
 	_Atomic uint64_t failures;     /* DEVICE_NEEDS_RESET */
 	_Atomic uint64_t bad_chains;   /* of these: -EBADMSG */
 	_Atomic uint64_t bad_addresses; /* of these: -EFAULT */
+	_Atomic uint64_t activate_failures; /* of these: at DRIVER_OK */
 };
 
 struct virtio_dev {
@@ -136,6 +155,8 @@ struct virtio_dev {
 	_Atomic uint32_t isr_always; /* VIRTIO_ISR_* that read as set and cannot be acknowledged */
 	_Atomic uint32_t generation; /* of the configuration space */
 
+	bool paused;	     /* by virtio_pause() */
+	bool put_back;	     /* by virtio_put_back(), for virtio_drain() */
 	unsigned draining;   /* resets that wait for what is in flight */
 	unsigned inflight;   /* virtio_begin() without virtio_end() */
 	pthread_cond_t idle; /* inflight became 0 */
@@ -159,6 +180,16 @@ void virtio_done(struct virtio_dev *v);
  */
 void virtio_drain(struct virtio_dev *v, unsigned q, unsigned budget,
 	void (*handle)(struct virtio_dev *v, unsigned q, const struct virtq_chain *c));
+
+/*
+ * From within handle() of virtio_drain(), and instead of answering: the request stays in its queue,
+ * to be taken and judged again, and the drain ends. Kicks stay off: the device comes back by
+ * itself.
+ */
+void virtio_put_back(struct virtio_dev *v);
+
+/* Kicks every queue of the driver, for when a wait has ended. Lock held. */
+void virtio_kick_all(struct virtio_dev *v);
 
 /*
  * Takes one request from queue q, for a device that has something to put into it. False: there is
@@ -202,7 +233,9 @@ static inline bool virtio_acked(const struct virtio_dev *v, unsigned bit)
 	return v->acked & VIRTIO_BIT(bit);
 }
 
-/* DRIVER_OK, not failed, not being reset: requests may be taken. Lock held. */
+/* DRIVER_OK, not failed, not being reset: requests may be given back. Lock held. */
+bool virtio_alive(const struct virtio_dev *v);
+/* And not paused: requests may be taken. Lock held. */
 bool virtio_running(const struct virtio_dev *v);
 
 const void *virtio_no_config(struct virtio_dev *v, size_t *ret_len);
@@ -232,6 +265,20 @@ void virtio_set_status(struct virtio_dev *v, uint32_t status);
  * The driver writes status 0. Waits for what is in flight. vCPU thread, lock held (and let go of).
  */
 void virtio_reset(struct virtio_dev *v);
+
+/*
+ * The VM is going to stand still: no request is taken from now on, and those in flight in a back
+ * end are done when this returns. Negative: not by deadline_ns; then virtio_resume() is due. A path
+ * in the kernel has ended. Loop thread, no lock.
+ */
+int virtio_pause(struct virtio_dev *v, uint64_t deadline_ns) MUST_CHECK;
+/* It goes on. Loop thread, no lock. */
+void virtio_resume(struct virtio_dev *v);
+/*
+ * Gives back what a reset may be waiting for, as a kick would; for who waits for a vCPU and does
+ * not dispatch meanwhile. Loop thread, no lock.
+ */
+void virtio_settle(struct virtio_dev *v);
 
 /* The driver kicked queue q, or a reset waits. Loop thread, lock held. */
 void virtio_kick(struct virtio_dev *v, unsigned q);

@@ -117,6 +117,9 @@ static int unmapped(struct virtq_chain *c, const char *fault)
 /* Adds what d describes to the chain. */
 static int add_segment(const struct virtq *q, struct virtq_chain *c, const struct desc *d, bool *in)
 {
+	struct iovec *seg = &c->segs[c->n_out + c->n_in];
+	int r;
+
 	if (d->flags & DESC_WRITE)
 		*in = true;
 	else if (*in)
@@ -127,7 +130,11 @@ static int add_segment(const struct virtq *q, struct virtq_chain *c, const struc
 		return broken(c, "too many descriptors in a request");
 	if (c->out_len + c->in_len + d->len > UINT32_MAX)
 		return broken(c, "request of 4 GiB or more");
-	if (gmem_slice(q->mem, GPA(d->gpa), d->len, &c->segs[c->n_out + c->n_in]) < 0)
+	if (d->flags & DESC_WRITE)
+		r = gmem_slice(q->mem, GPA(d->gpa), d->len, seg);
+	else
+		r = gmem_view(q->mem, GPA(d->gpa), d->len, seg);
+	if (r < 0)
 		return unmapped(c, "buffer outside memory");
 	if (*in) {
 		c->n_in++;
@@ -223,6 +230,16 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	c->head = head;
 	q->next_avail++;
 	return 1;
+}
+
+uint16_t virtq_waiting(const struct virtq *q)
+{
+	uint16_t idx, n;
+
+	if (!q->live || gmem_load_u16_acquire(q->mem, avail_at(q, RING_IDX), &idx) < 0)
+		return 0;
+	n = (uint16_t)(idx - q->next_avail);
+	return MIN(n, q->size);
 }
 
 void virtq_unpop(struct virtq *q, unsigned n)

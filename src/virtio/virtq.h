@@ -148,6 +148,9 @@ static inline uint16_t virtq_in_flight(const struct virtq *q)
 	return (uint16_t)(q->next_avail - q->next_used);
 }
 
+/* Requests that are available and were not taken: what the driver says, at most size. */
+uint16_t virtq_waiting(const struct virtq *q);
+
 /* Copies len bytes out of the out part, from byte `off` of it; false if it is shorter. */
 bool virtq_read(const struct virtq_chain *c, uint64_t off, void *dst, size_t len) MUST_CHECK;
 /* Copies len bytes into the in part; false, and nothing is written, if it is shorter. */

@@ -4,19 +4,16 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "acpi.h"
 #include "boot.h"
-#include "cleanup.h"
 #include "cmdline.h"
-#include "cpuid.h"
+#include "cpu-setup.h"
 #include "initrd.h"
 #include "kernel.h"
 #include "log.h"
 #include "machine.h"
 #include "mptable.h"
-#include "msr.h"
 #include "probe.h"
 #include "regs.h"
 #include "vm.h"
@@ -79,26 +76,23 @@ static int build_cmdline(const struct vm *vm, const struct kernel_image *kernel,
 		in.root = root;
 		in.root_read_only = disk->read_only;
 	}
+	for (size_t i = 0; i < vm->cfg->n_pmems; i++) {
+		if (!vm->cfg->pmems[i].root)
+			continue;
+		snprintf(root, sizeof(root), "/dev/pmem%zu", i);
+		in.root = root;
+		in.root_read_only = vm->cfg->pmems[i].read_only;
+	}
 	return cmdline_build(&in, ret, err);
 }
 
-static int set_vcpus(struct vm *vm, int kvmfd, const struct boot_regs *regs, struct volt_err *err)
+static int set_vcpus(struct vm *vm, const struct resources *res, const struct boot_regs *regs,
+	struct volt_err *err)
 {
-	struct cpuid_config config = { .n_vcpus = vm->cfg->vcpus, .smt = vm->cfg->smt };
-	_cleanup_free_ struct cpuid *cpuid = calloc(1, sizeof(*cpuid));
-	int r;
+	int r = cpu_setup(res->kvmfd, vm->cfg, res->cpu_template, vm->vcpus, vm->n_vcpus, err);
 
-	if (!cpuid)
-		return volt_err_set(err, ENOMEM, "CPUID: %m");
-	r = cpuid_build(kvmfd, &config, cpuid, err);
 	for (unsigned i = 0; r == 0 && i < vm->n_vcpus; i++) {
-		int fd = vm->vcpus[i].fd;
-
-		r = cpuid_set(cpuid, fd, i, err);
-		if (r == 0)
-			r = msr_setup(fd, err);
-		if (r == 0)
-			r = regs_setup(fd, i == 0 ? regs : NULL, err);
+		r = regs_setup(vm->vcpus[i].fd, i == 0 ? regs : NULL, err);
 		if (r < 0)
 			volt_err_wrap(err, "vCPU %u", i);
 	}
@@ -143,5 +137,5 @@ int boot_load(struct vm *vm, const struct resources *res, struct volt_err *err)
 	log_debug("Kernel loaded using %s boot protocol%s",
 		regs.long_mode ? "Linux 64-bit" : "PVH", kernel.bzimage ? " (bzImage)" : "");
 	log_debug("command line: %s", cmdline);
-	return set_vcpus(vm, res->kvmfd, &regs, err);
+	return set_vcpus(vm, res, &regs, err);
 }

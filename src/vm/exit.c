@@ -50,18 +50,49 @@ static void count(_Atomic uint64_t *c)
 	atomic_fetch_add_explicit(c, 1, memory_order_relaxed);
 }
 
+static void count_since(_Atomic uint64_t *exits, struct latency *latency, uint64_t start_ns)
+{
+	count(exits);
+	latency_between(latency, start_ns, loop_now_ns());
+}
+
+static void handle_io(struct vcpu *v)
+{
+	bool out = v->run->io.direction == KVM_EXIT_IO_OUT;
+	uint64_t start_ns = loop_now_ns();
+
+	port_io(v);
+	count_since(out ? &v->exits_io_out : &v->exits_io_in, out ? &v->io_out : &v->io_in,
+		start_ns);
+}
+
+static void handle_mmio(struct vcpu *v)
+{
+	bool write = v->run->mmio.is_write;
+	uint64_t start_ns = loop_now_ns();
+
+	mmio(v);
+	count_since(write ? &v->exits_mmio_write : &v->exits_mmio_read,
+		write ? &v->mmio_write : &v->mmio_read, start_ns);
+}
+
+static bool fail(struct vcpu *v)
+{
+	count(&v->failures);
+	return false;
+}
+
+/* #syscalls vcpu: clock_gettime */
 bool exit_handle(struct vcpu *v)
 {
 	const struct kvm_run *run = v->run;
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
-		count(&v->exits_io);
-		port_io(v);
+		handle_io(v);
 		break;
 	case KVM_EXIT_MMIO:
-		count(&v->exits_mmio);
-		mmio(v);
+		handle_mmio(v);
 		break;
 	case KVM_EXIT_IOAPIC_EOI:
 		count(&v->exits_other);
@@ -76,13 +107,13 @@ bool exit_handle(struct vcpu *v)
 	case KVM_EXIT_FAIL_ENTRY:
 		vm_end(v->vm, VM_END_KVM_ERROR, v, "the CPU refused the guest's state (0x%llx)",
 			(unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-		return false;
+		return fail(v);
 	case KVM_EXIT_INTERNAL_ERROR:
 		internal_error(v);
-		return false;
+		return fail(v);
 	default:
 		vm_end(v->vm, VM_END_KVM_ERROR, v, "unexpected KVM exit %u", run->exit_reason);
-		return false;
+		return fail(v);
 	}
 	return !vm_ended(v->vm);
 }

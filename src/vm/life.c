@@ -9,10 +9,9 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fatal.h"
 #include "log.h"
 #include "vm.h"
-
-#define NSEC_PER_MSEC UINT64_C(1000000)
 
 static void next_stage(struct life *l)
 {
@@ -65,7 +64,18 @@ static void on_signal(struct loop_src *src, uint32_t events)
 			continue;
 		}
 		strncat(why, name ? name : "?", sizeof(why) - strlen(why) - 1);
-		life_ask(l, why);
+		if (si.ssi_signo == SIGHUP)
+			fatal_hangup();
+		/*
+		 * Firecracker's clients mean the process (see life_init(); this is SIGHUP); before
+		 * the start there is no guest.
+		 */
+		if (l->vm->cfg->firecracker || !l->vm->started)
+			vm_end(l->vm, VM_END_QUIT, NULL, "%s", why);
+		else if (vm_paused(l->vm)) /* it cannot hear, and to let it go on is not for us */
+			vm_end(l->vm, VM_END_KILLED, NULL, "%s while it was paused", why);
+		else
+			life_ask(l, why);
 	}
 }
 
@@ -92,8 +102,10 @@ int life_init(struct life *l, struct vm *vm, struct volt_err *err)
 		.timer_src = { on_timer, "shutdown-timer", -1 },
 	};
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
+	if (!vm->cfg->firecracker) { /* its clients know of the default action only */
+		sigaddset(&set, SIGTERM);
+		sigaddset(&set, SIGINT);
+	}
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCONT);
 	r = pthread_sigmask(SIG_BLOCK, &set, NULL);

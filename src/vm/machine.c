@@ -6,15 +6,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "balloon.h"
 #include "blk.h"
 #include "cleanup.h"
 #include "log.h"
+#include "machine-mmds.h"
 #include "net-vhost.h"
 #include "net.h"
 #include "netif.h"
+#include "pmem.h"
+#include "region.h"
 #include "rng.h"
+#include "vcon.h"
 #include "virtio.h"
 #include "vm.h"
+#include "vmem.h"
 #include "vmmio.h"
 #include "vsock.h"
 
@@ -134,6 +140,25 @@ static int attach(struct vm *vm, struct virtio_dev *v, bool irqfd, struct volt_e
 	return bus_add(&vm->mmio, where.base, VMMIO_BYTES, vmmio_dev(m), err);
 }
 
+static int create_balloon(struct vm *vm, struct volt_err *err)
+{
+	const struct balloon_config *b = &vm->cfg->balloon;
+	const struct balloon_params params = {
+		.amount_mib = b->amount_mib,
+		.stats_interval_s = b->stats_interval_s,
+		.deflate_on_oom = b->deflate_on_oom,
+		.hinting = b->hinting,
+		.reporting = b->reporting,
+	};
+	struct virtio_dev *v;
+	int r;
+
+	if (!b->present)
+		return 0;
+	r = balloon_create(&params, &vm->loop, &v, err);
+	return r < 0 ? r : attach(vm, v, false, err);
+}
+
 static unsigned queues(const struct vm *vm, const struct disk_config *d)
 {
 	return d->n_queues ? d->n_queues : MIN(vm->cfg->vcpus, (unsigned)LIMIT_DISK_QUEUES);
@@ -148,6 +173,7 @@ static int create_disks(struct vm *vm, struct resources *res, struct volt_err *e
 			.read_only = d->read_only,
 			.unsafe_cache = d->cache == DISK_CACHE_UNSAFE,
 			.n_queues = queues(vm, d),
+			.limit = d->limit,
 		};
 		struct virtio_dev *v;
 		int r = blk_create(&params, res->diskfds[i], d->io == DISK_IO_URING, &vm->loop, &v,
@@ -155,6 +181,7 @@ static int create_disks(struct vm *vm, struct resources *res, struct volt_err *e
 
 		if (r == 0) {
 			take_fd(&res->diskfds[i]);
+			vm->disks[i] = v;
 			r = attach(vm, v, false, err);
 		}
 		if (r < 0)
@@ -173,6 +200,8 @@ static int create_net(struct vm *vm, struct resources *res, size_t i, struct vol
 
 	memcpy(params.mac, n->mac_bytes, sizeof(params.mac));
 	if (r == 0)
+		r = machine_mmds_attach(vm, res, n, &params, err);
+	if (r == 0)
 		r = net_create(&params, res->nets[i], res->vhosts[i], &vm->loop, &v, err);
 	if (r < 0)
 		return r;
@@ -183,6 +212,7 @@ static int create_net(struct vm *vm, struct resources *res, size_t i, struct vol
 		params.mac[5]);
 	take_ptr(&res->nets[i]);
 	take_ptr(&res->vhosts[i]);
+	vm->nets[i] = v;
 	return attach(vm, v, vhost, err);
 }
 
@@ -191,6 +221,30 @@ static int create_nets(struct vm *vm, struct resources *res, struct volt_err *er
 	for (size_t i = 0; i < vm->cfg->n_nets; i++)
 		if (create_net(vm, res, i, err) < 0)
 			return volt_err_wrap(err, "net '%s'", vm->cfg->nets[i].id);
+	return 0;
+}
+
+static int create_pmems(struct vm *vm, struct resources *res, struct volt_err *err)
+{
+	for (size_t i = 0; i < vm->cfg->n_pmems; i++) {
+		const struct pmem_config *p = &vm->cfg->pmems[i];
+		const struct pmem_params params = {
+			.id = p->id,
+			.region = region_of_pmem(vm, i),
+			.read_only = p->read_only,
+			.uring = p->io == DISK_IO_URING,
+			.limiter = p->limiter,
+		};
+		struct virtio_dev *v;
+		int r = pmem_create(&params, res->pmemfds[i], &vm->loop, &v, err);
+
+		if (r == 0) {
+			take_fd(&res->pmemfds[i]);
+			r = attach(vm, v, false, err);
+		}
+		if (r < 0)
+			return volt_err_wrap(err, "pmem '%s'", p->id);
+	}
 	return 0;
 }
 
@@ -216,8 +270,43 @@ static int create_entropy(struct vm *vm, struct volt_err *err)
 
 	if (!vm->cfg->entropy)
 		return 0;
-	r = rng_create(&v, err);
+	r = rng_create(&vm->cfg->entropy_limit, &vm->loop, &v, err);
 	return r < 0 ? r : attach(vm, v, false, err);
+}
+
+/* Beside the serial port; the input is for it then. */
+static int create_vcon(struct vm *vm, struct volt_err *err)
+{
+	struct virtio_dev *v;
+	int r;
+
+	if (vm->cfg->console_device != CONSOLE_VIRTIO)
+		return 0;
+	r = vcon_create(vm->console, &v, err);
+	if (r == 0)
+		r = attach(vm, v, false, err);
+	if (r < 0)
+		return r;
+	vm->vcon = v;
+	return vm->console ? console_add(vm->console, vcon_port(v), err) : 0;
+}
+
+static int create_hotplug(struct vm *vm, struct volt_err *err)
+{
+	const struct vmem_params params = {
+		.mem = &vm->mem,
+		.vmfd = vm->vmfd,
+		.first_slot = region_first_slot(vm),
+		.slot_bytes = vm->cfg->hotplug_slot_bytes,
+		.wanted_bytes = vm->cfg->hotplug_wanted_bytes,
+	};
+	struct virtio_dev *v;
+
+	if (!vm->cfg->hotplug)
+		return 0;
+	if (vmem_create(&params, &v, err) < 0 || attach(vm, v, false, err) < 0)
+		return volt_err_wrap(err, "memory-hotplug");
+	return 0;
 }
 
 /* ---- the whole ---- */
@@ -231,7 +320,10 @@ static void on_escape(void *owner, enum console_escape what)
 		vm_end(vm, VM_END_QUIT, NULL, "console escape");
 		break;
 	case CONSOLE_POWER_BUTTON:
-		life_ask(&vm->life, "power button");
+		if (vm_paused(vm))
+			log_info("the VM is paused: nobody is there to see the power button");
+		else
+			life_ask(&vm->life, "power button");
 		break;
 	}
 }
@@ -243,13 +335,14 @@ int machine_open_console(struct vm *vm, struct volt_err *err)
 		.infd = vm->cfg->console == CONSOLE_AUTO ? 0 : -1,
 		.outfd = vm->cfg->console == CONSOLE_AUTO ? 1 : -1,
 		.path = vm->cfg->console == CONSOLE_FILE ? vm->cfg->console_path : NULL,
+		.limit = vm->cfg->console_limit,
 		.on_escape = on_escape,
 		.owner = vm,
 	};
 	int r = serial_create(&vm->ioapic, connected, &vm->serial, err);
 
 	if (r == 0 && connected)
-		r = console_create(&vm->loop, vm->serial, &params, &vm->console, err);
+		r = console_create(&vm->loop, &vm->serial->port, &params, &vm->console, err);
 	return r;
 }
 
@@ -261,18 +354,37 @@ int machine_create(struct vm *vm, struct resources *res, struct volt_err *err)
 	bus_init(&vm->mmio, "mmio");
 	r = create_platform(vm, err);
 	if (r == 0)
+		r = create_balloon(vm, err); /* Firecracker's order */
+	if (r == 0)
 		r = create_disks(vm, res, err);
 	if (r == 0)
 		r = create_nets(vm, res, err);
 	if (r == 0)
+		r = create_pmems(vm, res, err);
+	if (r == 0)
 		r = create_vsock(vm, res, err);
 	if (r == 0)
 		r = create_entropy(vm, err);
+	if (r == 0)
+		r = create_vcon(vm, err);
+	if (r == 0)
+		r = create_hotplug(vm, err);
 	if (r < 0)
 		return r;
 	bus_freeze(&vm->ports);
 	bus_freeze(&vm->mmio);
 	return 0;
+}
+
+struct virtio_dev *machine_find(const struct vm *vm, uint16_t id, const char *name)
+{
+	for (size_t i = 0; i < vm->n_virtio; i++) {
+		struct virtio_dev *v = vmmio_virtio(vm->virtio[i]);
+
+		if (v->ops->id == id && (!name || strcmp(v->name, name) == 0))
+			return v;
+	}
+	return NULL;
 }
 
 unsigned machine_slots(const struct vm *vm, struct layout_slot ret[LIMIT_VIRTIO])
@@ -291,9 +403,10 @@ void machine_finish(struct vm *vm)
 
 void machine_destroy(struct vm *vm)
 {
+	console_destroy(vm->console); /* it takes what devices still hold for it */
 	while (vm->n_virtio > 0)
 		vmmio_destroy(vm->virtio[--vm->n_virtio]);
-	console_destroy(vm->console);
+	machine_mmds_destroy(vm);
 	serial_destroy(vm->serial);
 	boot_timer_done(&vm->boot_timer);
 	pvpanic_done(&vm->pvpanic);

@@ -8,10 +8,30 @@
 #include <sys/mman.h>
 
 #include "cleanup.h"
+#include "cpu-template.h"
 #include "cpuid.h"
 #include "kvm.h"
 
-int probe_capabilities(int kvmfd, struct volt_err *err)
+static bool dropped(const struct cpu_template *t, unsigned cap)
+{
+	for (size_t i = 0; t && i < t->n_caps; i++)
+		if (t->caps[i].drop && t->caps[i].number == cap)
+			return true;
+	return false;
+}
+
+static int check_template(int kvmfd, const struct cpu_template *t, struct volt_err *err)
+{
+	for (size_t i = 0; t && i < t->n_caps; i++)
+		if (!t->caps[i].drop && kvm_check_extension(kvmfd, t->caps[i].number) <= 0)
+			return volt_err_set(err, ENOTSUP,
+				"this kernel's KVM lacks capability %u, which the CPU template "
+				"asks for",
+				t->caps[i].number);
+	return 0;
+}
+
+int probe_capabilities(int kvmfd, const struct cpu_template *t, struct volt_err *err)
 {
 	static const struct {
 		unsigned cap;
@@ -31,11 +51,12 @@ int probe_capabilities(int kvmfd, struct volt_err *err)
 	size_t used = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
-		if (kvm_check_extension(kvmfd, needed[i].cap) <= 0 && used < sizeof(lacking))
+		if (!dropped(t, needed[i].cap) && used < sizeof(lacking) &&
+			kvm_check_extension(kvmfd, needed[i].cap) <= 0)
 			used += (size_t)snprintf(lacking + used, sizeof(lacking) - used,
 				" KVM_CAP_%s", needed[i].name);
 	if (!used)
-		return 0;
+		return check_template(kvmfd, t, err);
 	return volt_err_set(err, ENOTSUP,
 		"this kernel's KVM lacks%s: Linux 5.9 or later, which is needed anyway, has them; "
 		"update the host's kernel",

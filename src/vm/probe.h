@@ -9,8 +9,13 @@
 
 #include "err.h"
 
-/* Every capability the monitor needs; the error names all that are lacking. */
-int probe_capabilities(int kvmfd, struct volt_err *err);
+struct cpu_template;
+
+/*
+ * Every capability the monitor needs, but for those that the CPU template (NULL: none) drops, and
+ * those that it adds; the error names all that are lacking.
+ */
+int probe_capabilities(int kvmfd, const struct cpu_template *t, struct volt_err *err);
 
 /* Neither VT-x nor AMD-V in this CPU: KVM, if there is one, is software. Any thread. */
 bool probe_no_hardware_virtualization(void);

@@ -72,7 +72,7 @@ static void raise_fd_limit(void)
 			(unsigned long long)limit.rlim_cur, VSOCK_CONNECTIONS);
 }
 
-static int open_vsock(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
+int resources_open_vsock(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
 {
 	char name[] = "volt-helper-unlink";
 	char *const argv[] = { name, cfg->vsock_path, NULL };
@@ -80,7 +80,7 @@ static int open_vsock(struct resources *r, const struct vm_config *cfg, struct v
 	unsigned n_fds;
 	int fds[HELPER_FDS];
 
-	if (!cfg->vsock_path)
+	if (!cfg->vsock_path || r->vsockfd >= 0)
 		return 0;
 	raise_fd_limit();
 	r->vsockfd = vsock_listen(cfg->vsock_path, err);
@@ -92,27 +92,44 @@ static int open_vsock(struct resources *r, const struct vm_config *cfg, struct v
 	return 0;
 }
 
+void resources_close_vsock(struct resources *r)
+{
+	r->vsockfd = fd_close(r->vsockfd);
+	helper_done(&r->vsock_cleaner);
+}
+
+int resources_open_net(struct resources *r, const struct vm_config *cfg, size_t i,
+	struct loop *loop, struct volt_err *err)
+{
+	const struct net_config *n = &cfg->nets[i];
+	int e = r->nets[i] ? 0 : open_netif(cfg, n, loop, &r->nets[i], err);
+
+	if (e == 0 && !r->vhosts[i])
+		e = open_vhost(n, r->nets[i], &r->vhosts[i], err);
+	return e < 0 ? volt_err_wrap(err, "net '%s'", n->id) : 0;
+}
+
+void resources_net_forget(struct resources *r, size_t i)
+{
+	vhost_net_destroy(take_ptr(&r->vhosts[i]));
+	netif_destroy(take_ptr(&r->nets[i]));
+}
+
 int resources_net_open(struct resources *r, const struct vm_config *cfg, struct loop *loop,
 	struct volt_err *err)
 {
 	for (size_t i = 0; i < cfg->n_nets; i++) {
-		const struct net_config *n = &cfg->nets[i];
-		int e = open_netif(cfg, n, loop, &r->nets[i], err);
+		int e = resources_open_net(r, cfg, i, loop, err);
 
-		if (e == 0)
-			e = open_vhost(n, r->nets[i], &r->vhosts[i], err);
 		if (e < 0)
-			return volt_err_wrap(err, "net '%s'", n->id);
+			return e;
 	}
-	return open_vsock(r, cfg, err);
+	return resources_open_vsock(r, cfg, err);
 }
 
 void resources_net_done(struct resources *r)
 {
-	for (size_t i = 0; i < LIMIT_NETS; i++) {
-		vhost_net_destroy(take_ptr(&r->vhosts[i]));
-		netif_destroy(take_ptr(&r->nets[i]));
-	}
-	r->vsockfd = fd_close(r->vsockfd);
-	helper_done(&r->vsock_cleaner);
+	for (size_t i = 0; i < LIMIT_NETS; i++)
+		resources_net_forget(r, i);
+	resources_close_vsock(r);
 }

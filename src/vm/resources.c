@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "cpu-setup.h"
 #include "kvm.h"
 #include "log.h"
 
@@ -23,6 +24,8 @@ void resources_init(struct resources *r)
 	};
 	for (size_t i = 0; i < LIMIT_DISKS; i++)
 		r->diskfds[i] = -1;
+	for (size_t i = 0; i < LIMIT_PMEMS; i++)
+		r->pmemfds[i] = -1;
 }
 
 void resources_done(struct resources *r)
@@ -31,8 +34,13 @@ void resources_done(struct resources *r)
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		*fds[i] = fd_close(*fds[i]);
+	free(r->cpu_template);
+	r->cpu_template = NULL;
 	for (size_t i = 0; i < LIMIT_DISKS; i++)
 		r->diskfds[i] = fd_close(r->diskfds[i]);
+	for (size_t i = 0; i < LIMIT_PMEMS; i++)
+		r->pmemfds[i] = fd_close(r->pmemfds[i]);
+	resources_mmds_done(r);
 }
 
 static int open_file(const char *what, const char *path, int flags, int *ret, struct volt_err *err)
@@ -45,19 +53,71 @@ static int open_file(const char *what, const char *path, int flags, int *ret, st
 	return 0;
 }
 
-int resources_open_log(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
+/* O_NONBLOCK: a FIFO whose reader sleeps must not stop the VM. */
+static int open_output(const char *what, const char *path, int *ret, struct volt_err *err)
 {
-	if (!cfg->log.path)
-		return 0;
-	/* O_NONBLOCK: a FIFO whose reader sleeps must not stop the VM. */
-	return open_file("log", cfg->log.path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK, &r->logfd,
-		err);
+	return open_file(what, path, O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK, ret, err);
 }
 
-static int lock_disk(int fd, const struct disk_config *d, struct volt_err *err)
+int resources_reopen_log(struct resources *r, const char *path, struct volt_err *err)
+{
+	int fd = -1, e = open_output("log", path, &fd, err);
+
+	if (e < 0)
+		return e;
+	/* The number stays: a line that is written meanwhile goes to one file or the other. */
+	if (r->logfd >= 0) {
+		dup3(fd, r->logfd, O_CLOEXEC);
+		close(fd);
+	} else {
+		r->logfd = fd;
+	}
+	return 0;
+}
+
+void resources_log_init(const struct resources *r, const struct vm_config *cfg)
+{
+	bool standard = r->logfd < 0;
+	const struct log_config log = {
+		.id = cfg->id,
+		.fd = !standard ? r->logfd : cfg->firecracker ? STDOUT_FILENO : STDERR_FILENO,
+		.level = cfg->log.level,
+		.show_level = cfg->log.show_level || (standard && !cfg->firecracker),
+		.show_origin = cfg->log.show_origin,
+		.module = cfg->log.module,
+	};
+
+	log_init(&log);
+}
+
+int resources_open_log(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
+{
+	int e = cfg->log.path ? resources_reopen_log(r, cfg->log.path, err) : 0;
+
+	if (e == 0)
+		resources_log_init(r, cfg);
+	return e;
+}
+
+int resources_open_metrics(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
+{
+	if (!cfg->metrics_path || r->metricsfd >= 0)
+		return 0;
+	return open_output("metrics", cfg->metrics_path, &r->metricsfd, err);
+}
+
+int resources_open_read(const char *path, int *ret)
+{
+	*ret = open(path, O_RDONLY | O_CLOEXEC);
+	return *ret < 0 ? -errno : 0;
+}
+
+/* what: "disk" or "pmem", for messages. */
+static int lock_file(int fd, const char *what, const char *id, const char *path, bool read_only,
+	struct volt_err *err)
 {
 	struct flock lock = {
-		.l_type = d->read_only ? F_RDLCK : F_WRLCK,
+		.l_type = read_only ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
 
@@ -65,32 +125,76 @@ static int lock_disk(int fd, const struct disk_config *d, struct volt_err *err)
 		return 0;
 	if (errno != EAGAIN && errno != EACCES) {
 		/* Some file systems have no locks: then there is none of another to respect. */
-		log_warn("disk '%s': '%s' cannot be locked (%m); nothing keeps others from writing",
-			d->id, d->path);
+		log_warn("%s '%s': '%s' cannot be locked (%m); nothing keeps others from writing",
+			what, id, path);
 		return 0;
 	}
 	return volt_err_set(err, EBUSY,
-		"disk '%s': '%s' is in use by another process that holds a lock on it: stop that "
-		"one first%s",
-		d->id, d->path, d->read_only ? "" : ", or attach the disk read-only to both");
+		"%s '%s': '%s' is in use by another process that holds a lock on it: stop that "
+		"one first%s%s%s",
+		what, id, path, read_only ? "" : ", or attach the ", read_only ? "" : what,
+		read_only ? "" : " read-only to both");
+}
+
+int resources_open_disk(const struct disk_config *d, const char *path, int *ret,
+	struct volt_err *err)
+{
+	int fd = -1, e = open_file("disk", path, d->read_only ? O_RDONLY : O_RDWR, &fd, err);
+
+	/* #syscalls api: openat fcntl=F_OFD_SETLK close */
+	if (e == 0)
+		e = lock_file(fd, "disk", d->id, path, d->read_only, err);
+	if (e < 0)
+		fd = fd_close(fd);
+	*ret = fd;
+	return e;
 }
 
 static int open_disks(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
 {
 	for (size_t i = 0; i < cfg->n_disks; i++) {
 		const struct disk_config *d = &cfg->disks[i];
-		int flags = d->read_only ? O_RDONLY : O_RDWR;
-		int e = open_file("disk", d->path, flags, &r->diskfds[i], err);
+		int e = r->diskfds[i] >= 0 ? 0
+					   : resources_open_disk(d, d->path, &r->diskfds[i], err);
 
-		if (e == 0)
-			e = lock_disk(r->diskfds[i], d, err);
 		if (e < 0)
 			return e;
 	}
 	return 0;
 }
 
-static int open_kvm(struct resources *r, struct volt_err *err)
+static int open_pmem(const struct pmem_config *p, int *ret, struct volt_err *err)
+{
+	int e = open_file("pmem", p->path, p->read_only ? O_RDONLY : O_RDWR, ret, err);
+	off_t end;
+
+	if (e == 0)
+		e = lock_file(*ret, "pmem", p->id, p->path, p->read_only, err);
+	if (e < 0)
+		return e;
+	end = lseek(*ret, 0, SEEK_END);
+	if (end < 0)
+		return volt_err_set(err, errno, "pmem '%s': the size of '%s': %m", p->id, p->path);
+	if (end == 0) /* Firecracker's words, and the name of the file */
+		return volt_err_set(err, EINVAL, "pmem '%s': Error backing file size is 0: '%s'",
+			p->id, p->path);
+	return 0;
+}
+
+int resources_open_pmems(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
+{
+	for (size_t i = 0; i < cfg->n_pmems; i++) {
+		int e = r->pmemfds[i] >= 0 ? 0 : open_pmem(&cfg->pmems[i], &r->pmemfds[i], err);
+
+		if (e < 0) {
+			r->pmemfds[i] = fd_close(r->pmemfds[i]);
+			return e;
+		}
+	}
+	return 0;
+}
+
+int resources_open_kvm(struct resources *r, struct volt_err *err)
 {
 	int fd = kvm_open();
 
@@ -122,14 +226,24 @@ static int open_kvm(struct resources *r, struct volt_err *err)
 
 int resources_open(struct resources *r, const struct vm_config *cfg, struct volt_err *err)
 {
-	int e = open_file("kernel", cfg->kernel_path, O_RDONLY, &r->kernelfd, err);
+	int e = 0;
 
-	if (e == 0 && cfg->initrd_path)
+	if (r->kernelfd < 0)
+		e = open_file("kernel", cfg->kernel_path, O_RDONLY, &r->kernelfd, err);
+	if (e == 0 && cfg->initrd_path && r->initrdfd < 0)
 		e = open_file("initrd", cfg->initrd_path, O_RDONLY, &r->initrdfd, err);
 	if (e == 0)
 		e = open_disks(r, cfg, err);
-	if (e == 0 && cfg->metrics_path)
-		e = open_file("metrics", cfg->metrics_path,
-			O_RDWR | O_CREAT | O_APPEND | O_NONBLOCK, &r->metricsfd, err);
-	return e < 0 ? e : open_kvm(r, err);
+	if (e == 0) {
+		e = cpu_setup_load(cfg, &r->cpu_template, err);
+		if (e < 0)
+			volt_err_wrap(err, "cpu-config");
+	}
+	if (e == 0)
+		e = resources_open_pmems(r, cfg, err);
+	if (e == 0)
+		e = resources_open_metrics(r, cfg, err);
+	if (e == 0 && cfg->mmds.present)
+		e = resources_mmds_open(r, cfg, err);
+	return e < 0 || r->kvmfd >= 0 ? e : resources_open_kvm(r, err);
 }

@@ -38,7 +38,9 @@ int vcpu_create(struct vm *vm, unsigned index, int vmfd, size_t run_bytes, struc
 	struct volt_err *err)
 {
 	*ret = (struct vcpu){ .vm = vm, .index = index, .run_bytes = run_bytes };
-	snprintf(ret->name, sizeof(ret->name), "vcpu %u", index);
+	/* Tools for Firecracker pin its threads by their names. */
+	snprintf(ret->name, sizeof(ret->name), "%svcpu %u", vm && vm->cfg->firecracker ? "fc_" : "",
+		index);
 	ret->fd = kvm_create_vcpu(vmfd, index);
 	if (ret->fd < 0)
 		return volt_err_set(err, -ret->fd, "KVM_CREATE_VCPU %u: %m", index);
@@ -59,13 +61,27 @@ void vcpu_destroy(struct vcpu *v)
 	v->fd = fd_close(v->fd);
 }
 
+/* Who kicks sets its flag first: after this it is seen, or a new kick is under way. */
+static void forget_kick(struct vcpu *v)
+{
+	v->run->immediate_exit = 0;
+	atomic_signal_fence(memory_order_seq_cst); /* on_kick() runs in this thread */
+}
+
 static void run_guest(struct vcpu *v)
 {
 	while (!atomic_load_explicit(&v->stop, memory_order_acquire)) {
-		int r = kvm_run(v->fd);
+		int r;
 
-		if (r == -EINTR || r == -EAGAIN)
+		if (atomic_load_explicit(&v->vm->pause.asked, memory_order_acquire)) {
+			vm_pause_wait(v);
 			continue;
+		}
+		r = kvm_run(v->fd);
+		if (r == -EINTR || r == -EAGAIN) {
+			forget_kick(v);
+			continue;
+		}
 		if (r < 0) {
 			vm_end(v->vm, VM_END_KVM_ERROR, v, "KVM_RUN: %s", strerrordesc_np(-r));
 			return;
@@ -106,13 +122,18 @@ int vcpu_start(struct vcpu *v, struct volt_err *err)
 	return 0;
 }
 
+void vcpu_kick(struct vcpu *v)
+{
+	/* #syscalls loop: tgkill getpid gettid rt_sigprocmask */
+	if (v->started)
+		pthread_kill(v->thread, SIGRTMIN);
+}
+
 void vcpu_stop(struct vcpu *v)
 {
-	if (!v->started)
-		return;
 	atomic_store_explicit(&v->stop, true, memory_order_release);
-	/* #syscalls loop: tgkill getpid gettid rt_sigprocmask */
-	pthread_kill(v->thread, SIGRTMIN);
+	vm_pause_wake(v->vm);
+	vcpu_kick(v);
 }
 
 bool vcpu_joined(struct vcpu *v)

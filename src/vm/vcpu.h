@@ -13,6 +13,7 @@
 
 #include "err.h"
 #include "kvm.h"
+#include "latency.h"
 
 struct vm;
 
@@ -22,11 +23,15 @@ struct vcpu {
 	int fd; /* owned */
 	struct kvm_run *run;
 	size_t run_bytes;
-	char name[16]; /* "vcpu 0" */
+	char name[16]; /* "vcpu 0"; "fc_vcpu 0" to clients of Firecracker */
 	pthread_t thread;
 	bool started;
 	_Atomic bool stop;
-	_Atomic uint64_t exits_io, exits_mmio, exits_other;
+	_Atomic uint64_t exits_io_in, exits_io_out, exits_mmio_read, exits_mmio_write, exits_other;
+	/* From the exit until the guest can be entered again. */
+	struct latency io_in, io_out, mmio_read, mmio_write;
+	_Atomic uint64_t failures; /* exits that ended the VM */
+	_Atomic uint64_t kvmclock_ctrl_fails;
 };
 
 /* Building thread. The vCPU has no state yet: CPUID, MSRs and registers are the caller's. */
@@ -39,6 +44,8 @@ int vcpu_signal_init(struct volt_err *err);
 
 /* Starts the thread, which confines itself and then waits for vm->gate. */
 int vcpu_start(struct vcpu *v, struct volt_err *err);
+/* Brings the thread out of the guest, to look at v->stop and vm->pause; does not wait. */
+void vcpu_kick(struct vcpu *v);
 /* Brings the thread out of the guest for good; does not wait. */
 void vcpu_stop(struct vcpu *v);
 /* True if the thread has ended (or never started), and then joins it; does not wait. */

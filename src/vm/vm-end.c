@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "vcon.h"
 #include "vm.h"
 
 static const struct {
@@ -15,7 +16,7 @@ static const struct {
 	[VM_END_NONE] = { 1, "still running" },
 	[VM_END_POWEROFF] = { 0, "the guest powered off" },
 	[VM_END_RESET] = { 0, "the guest rebooted" },
-	[VM_END_QUIT] = { 0, "stopped from the console" },
+	[VM_END_QUIT] = { 0, "stopped from outside" },
 	[VM_END_PANIC] = { 16, "the guest's kernel panicked" },
 	[VM_END_TRIPLE_FAULT] = { 17, "the guest's CPU shut down" },
 	[VM_END_KVM_ERROR] = { 18, "KVM could not run the guest" },
@@ -52,18 +53,29 @@ bool vm_ended(const struct vm *vm)
 }
 
 /*
+ * The end of what the guest wrote, with room for CONSOLE_TAIL_BYTES: to hvc0 if it did, else
+ * serial.
+ */
+static size_t last_output(const struct vm *vm, char *tail)
+{
+	size_t n = vm->vcon ? vcon_tail(vm->vcon, tail, CONSOLE_TAIL_BYTES) : 0;
+
+	return n ? n : serial_tail(vm->serial, tail, CONSOLE_TAIL_BYTES);
+}
+
+/*
  * A kernel without the pvpanic driver says on its console that it panicked, and then resets
  * (panic=1): that is a panic too.
  */
 static enum vm_end reason(const struct vm *vm)
 {
 	enum vm_end why = (enum vm_end)atomic_load(&vm->end);
-	char tail[SERIAL_TAIL_BYTES + 1];
+	char tail[CONSOLE_TAIL_BYTES + 1];
 	size_t n;
 
 	if (why != VM_END_RESET && why != VM_END_TRIPLE_FAULT)
 		return why;
-	n = serial_tail(vm->serial, tail, sizeof(tail) - 1);
+	n = last_output(vm, tail);
 	tail[n] = '\0';
 	for (size_t i = 0; i < n; i++)
 		if (!tail[i])
@@ -71,9 +83,15 @@ static enum vm_end reason(const struct vm *vm)
 	return strstr(tail, "Kernel panic - not syncing") ? VM_END_PANIC : why;
 }
 
+/* Firecracker knows of no panic, only of the reset behind it; what else goes wrong is 1 there. */
 int vm_exit_status(const struct vm *vm)
 {
-	return ends[reason(vm)].status;
+	enum vm_end why = reason(vm);
+	int status = ends[why].status;
+
+	if (!vm->cfg->firecracker || !status)
+		return status;
+	return why == VM_END_PANIC ? 0 : 1;
 }
 
 static void print_segment(FILE *out, const char *name, const struct kvm_segment *s)
@@ -111,8 +129,8 @@ static void print_regs(FILE *out, const struct vm_report *p)
 /* The last lines of the console; control characters, which a hostile guest may send, as dots. */
 static void print_tail(FILE *out, const struct vm *vm)
 {
-	char tail[SERIAL_TAIL_BYTES];
-	size_t n = serial_tail(vm->serial, tail, sizeof(tail)), start = n, lines = 0;
+	char tail[CONSOLE_TAIL_BYTES];
+	size_t n = last_output(vm, tail), start = n, lines = 0;
 
 	while (start > 0 && lines <= 20)
 		if (tail[--start] == '\n')

@@ -14,12 +14,19 @@
 #include "cleanup.h"
 #include "log.h"
 #include "machine.h"
+#include "region.h"
 #include "sandbox.h"
 #include "vmmio.h"
 
 #define STOP_TIMEOUT_NS (10 * NSEC_PER_SEC)
 
 /* ---- building ---- */
+
+static uint32_t flags_of(const struct vm *vm, const struct gmem_region *r)
+{
+	return (vm->cfg->track_dirty_pages ? KVM_MEM_LOG_DIRTY_PAGES : 0) |
+		(r->read_only ? KVM_MEM_READONLY : 0);
+}
 
 static int create_kvm(struct vm *vm, int kvmfd, struct volt_err *err)
 {
@@ -32,11 +39,14 @@ static int create_kvm(struct vm *vm, int kvmfd, struct volt_err *err)
 	for (size_t i = 0; i < vm->mem.n_regions; i++) {
 		struct kvm_userspace_memory_region region = {
 			.slot = (uint32_t)i,
+			.flags = flags_of(vm, &vm->mem.regions[i]),
 			.guest_phys_addr = vm->mem.regions[i].gpa,
 			.memory_size = vm->mem.regions[i].bytes,
-			.userspace_addr = (uintptr_t)vm->mem.regions[i].host,
+			.userspace_addr = gmem_kvm_address(&vm->mem.regions[i], 0),
 		};
 
+		if (vm->mem.regions[i].kind == GMEM_BLOCKS)
+			continue; /* its device attaches what is plugged, see vmem.c */
 		r = kvm_set_user_memory_region(vm->vmfd, &region);
 		if (r < 0)
 			return volt_err_set(err, -r, "KVM_SET_USER_MEMORY_REGION %zu: %m", i);
@@ -108,20 +118,35 @@ int vm_open(struct vm *vm, const struct vm_config *cfg, struct timeline *timelin
 		.vmfd = -1,
 		.endfd = -1,
 		.life = { .signalfd = -1, .timerfd = -1 },
-		.metrics = { .fd = -1, .timerfd = -1 },
 	};
 	pthread_mutex_init(&vm->gate.lock, NULL);
 	pthread_cond_init(&vm->gate.cond, NULL);
-	r = create_loop(vm, err);
-	return r < 0 ? r : machine_open_console(vm, err);
+	pthread_mutex_init(&vm->pause.lock, NULL);
+	pthread_cond_init(&vm->pause.cond, NULL);
+	r = metrics_init(&vm->metrics, cfg->firecracker, err);
+	return r < 0 ? r : create_loop(vm, err);
+}
+
+int vm_open_console(struct vm *vm, struct volt_err *err)
+{
+	return vm->serial ? 0 : machine_open_console(vm, err);
+}
+
+static enum gmem_pages pages_of(const struct vm_config *cfg)
+{
+	return cfg->huge_pages == HUGE_PAGES_2M			? GMEM_PAGES_2M
+		: cfg->huge_pages == HUGE_PAGES_TRANSPARENT	? GMEM_PAGES_TRANSPARENT
+								: GMEM_PAGES_DEFAULT;
 }
 
 static int build(struct vm *vm, struct resources *res, struct volt_err *err)
 {
-	int r = metrics_init(&vm->metrics, &vm->loop, take_fd(&res->metricsfd), err);
+	int r = gmem_map(&vm->mem, vm->cfg->mem_bytes, err);
 
 	if (r == 0)
-		r = gmem_map(&vm->mem, vm->cfg->mem_bytes, err);
+		r = gmem_set_pages(&vm->mem, pages_of(vm->cfg), err);
+	if (r == 0)
+		r = region_map(vm, res, err);
 	if (r == 0)
 		r = create_kvm(vm, res->kvmfd, err);
 	if (r == 0)
@@ -135,6 +160,10 @@ static int build(struct vm *vm, struct resources *res, struct volt_err *err)
 	if (r < 0)
 		return r;
 	machine_metrics(vm);
+	machine_fcmetrics(vm);
+	r = metrics_start(&vm->metrics, vm->cfg, &vm->loop, take_fd(&res->metricsfd), err);
+	if (r < 0)
+		return r;
 	timeline_mark(vm->timeline, TIMELINE_LOAD);
 	return vcpu_signal_init(err);
 }
@@ -196,8 +225,9 @@ static void gate_open(struct vm *vm, bool failed)
 
 /* ---- running ---- */
 
-static int start(struct vm *vm, struct volt_err *err)
+int vm_start(struct vm *vm, struct volt_err *err)
 {
+	enum sandbox_thread filter = vm->cfg->api_path ? SANDBOX_API : SANDBOX_LOOP;
 	size_t started = 0;
 	int r = 0;
 
@@ -210,10 +240,13 @@ static int start(struct vm *vm, struct volt_err *err)
 		r = -err->code;
 	/* The last thread to confine itself is this one: it had to start the others. */
 	if (r == 0 && !vm->cfg->no_seccomp)
-		r = sandbox_seccomp(SANDBOX_LOOP, err);
+		r = sandbox_seccomp(filter, err);
 	if (r == 0)
 		timeline_mark(vm->timeline, TIMELINE_RUN);
+	vm->started = r == 0;
 	gate_open(vm, r < 0);
+	if (r == 0)
+		metrics_flush(&vm->metrics);
 	return r;
 }
 
@@ -242,15 +275,12 @@ static int stop(struct vm *vm, struct volt_err *err)
 	return 0;
 }
 
-int vm_run(struct vm *vm, struct volt_err *err)
+int vm_wait(struct vm *vm, struct volt_err *err)
 {
-	int r = start(vm, err), stopped;
+	int r = loop_run(&vm->loop), stopped;
 
-	if (r == 0) {
-		r = loop_run(&vm->loop);
-		if (r < 0)
-			volt_err_set(err, -r, "event loop: %m");
-	}
+	if (r < 0)
+		volt_err_set(err, -r, "event loop: %m");
 	stopped = stop(vm, err);
 	machine_finish(vm);
 	metrics_flush(&vm->metrics);
@@ -275,5 +305,7 @@ bool vm_destroy(struct vm *vm)
 	loop_done(&vm->loop);
 	pthread_cond_destroy(&vm->gate.cond);
 	pthread_mutex_destroy(&vm->gate.lock);
+	pthread_cond_destroy(&vm->pause.cond);
+	pthread_mutex_destroy(&vm->pause.lock);
 	return true;
 }

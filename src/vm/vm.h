@@ -2,10 +2,13 @@
 /*
  * One virtual machine, from its configuration to its end.
  *
- *	vm_open	    event loop, signals, console: what is opened by path	main thread
+ *	vm_open	    event loop, signals						main thread
  *	vm_create   memory, KVM, interrupt controller, devices, kernel, vCPUs   main thread
- *	vm_run	    confines the threads, runs the guest, serves the loop       main thread
+ *	vm_start    confines the threads and lets the guest run			main thread
+ *	vm_wait	    serves the loop until the end				main thread
  *	vm_destroy  gives everything back					main thread
+ *
+ * With the API, vm_wait() comes first, and the others but the last from within it.
  *
  * The VM ends once: vm_end() keeps the first reason. Threads: the loop (main) owns devices' I/O;
  *each vCPU thread runs its guest CPU. Fields are set while the VM is built and constant from then
@@ -31,6 +34,10 @@
 #include "vcpu.h"
 #include "vmcfg.h"
 
+#define VM_PAUSE_TIMEOUT_NS (10 * NSEC_PER_SEC)
+
+struct mmds;
+struct mmds_stack;
 struct vmmio;
 struct virtio_dev;
 
@@ -39,7 +46,7 @@ enum vm_end {
 	VM_END_NONE,
 	VM_END_POWEROFF,     /* the guest powered off */
 	VM_END_RESET,	     /* the guest rebooted: the process ends, as Firecracker's does */
-	VM_END_QUIT,	     /* the user left by the console escape */
+	VM_END_QUIT,	     /* by the console escape, or a signal where no guest is asked */
 	VM_END_PANIC,	     /* the guest's kernel panicked */
 	VM_END_TRIPLE_FAULT,
 	VM_END_KVM_ERROR,
@@ -74,9 +81,16 @@ struct vm {
 	struct pvpanic pvpanic;
 	struct boot_timer boot_timer;
 	struct console *console;
+	struct virtio_dev *vcon; /* borrowed: one of virtio[]; NULL: none */
 
 	struct vmmio *virtio[LIMIT_VIRTIO]; /* in order of their windows and GSIs */
 	size_t n_virtio;
+	/* Some of them, in the order of the configuration's lists; owned by their transports. */
+	struct virtio_dev *disks[LIMIT_DISKS], *nets[LIMIT_NETS];
+
+	struct mmds *mmds; /* borrowed; NULL: no interface has it */
+	struct mmds_stack *mmds_stacks[LIMIT_NETS]; /* owned */
+	size_t n_mmds_stacks;
 
 	struct vcpu *vcpus; /* cfg->vcpus of them */
 	size_t n_vcpus;
@@ -89,6 +103,16 @@ struct vm {
 		bool open, failed;
 		struct volt_err err;
 	} gate;
+
+	bool started; /* the vCPUs run; loop thread */
+	/* See vm-pause.c. */
+	struct {
+		pthread_mutex_t lock;
+		pthread_cond_t cond;
+		bool paused;	    /* the loop thread's */
+		_Atomic bool asked; /* vCPU threads are to wait; written under the lock */
+		size_t waiting;	    /* those that do; under the lock */
+	} pause;
 
 	_Atomic int end;      /* enum vm_end; published by vm_end() */
 	_Atomic bool ending;  /* taken by the thread that writes the report */
@@ -105,14 +129,32 @@ struct vm {
  */
 int vm_open(struct vm *vm, const struct vm_config *cfg, struct timeline *timeline,
 	struct volt_err *err);
+/* The serial port and what it is connected to, which is opened by path. */
+int vm_open_console(struct vm *vm, struct volt_err *err);
 /* Takes the descriptors it needs out of res, and closes those that have served. */
 int vm_create(struct vm *vm, struct resources *res, struct volt_err *err);
-/* Returns when the VM has ended; -errno if it could not be started, or a vCPU not stopped. */
-int vm_run(struct vm *vm, struct volt_err *err);
+int vm_start(struct vm *vm, struct volt_err *err);
+/* Returns when the VM has ended; -errno if the loop failed, or a vCPU could not be stopped. */
+int vm_wait(struct vm *vm, struct volt_err *err);
 /*
  * False: a thread could not be stopped and uses vm until the process ends; nothing was given back.
  */
 bool vm_destroy(struct vm *vm);
+
+/*
+ * The VM stands still: vCPUs wait outside of the guest, no device takes anything from the guest or
+ * from the host, what was in flight is done. Timers of the guest's time go on. 0, also if it did
+ * already; negative, and it runs on: it has ended, or a vCPU or a disk did not answer in
+ * VM_PAUSE_TIMEOUT_NS. Loop thread, while vm_wait() serves the loop; does not dispatch.
+ */
+int vm_pause(struct vm *vm, struct volt_err *err);
+/* It goes on; nothing if it does already. Loop thread. */
+void vm_resume(struct vm *vm);
+/* Loop thread. */
+bool vm_paused(const struct vm *vm);
+/* For vcpu.c. A vCPU thread: waits until it may go on. Any thread: it looks again at v->stop. */
+void vm_pause_wait(struct vcpu *v);
+void vm_pause_wake(struct vm *vm);
 
 /* Any thread. v: the calling vCPU's, whose registers are kept for the report, or NULL. */
 void vm_end(struct vm *vm, enum vm_end why, struct vcpu *v, const char *fmt, ...) PRINTF_LIKE(4, 5);

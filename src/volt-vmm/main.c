@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * volt-vmm: one virtual machine per process. main() reads as the order of things: configuration,
- * files, confinement, KVM, guest.
+ * event loop and API, then for each VM files, confinement, KVM, guest. Without an API socket the VM
+ * starts at once; with one it starts when its configuration came with the command line, or when a
+ * client says InstanceStart. Called as "firecracker" it is that program for its clients.
  */
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
+#include "api-file.h"
+#include "api.h"
 #include "cleanup.h"
+#include "confine.h"
+#include "cpu-fingerprint.h"
+#include "cpu-setup.h"
+#include "fatal.h"
 #include "log.h"
+#include "persona.h"
 #include "probe.h"
 #include "sandbox.h"
 #include "version.h"
@@ -17,12 +27,42 @@
 
 #define EXIT_ERROR 1 /* configuration, environment; the guest's ends have their own, see vm-end.c */
 
-static int fail(const struct volt_err *err, const struct resources *res)
+struct process {
+	struct vm_config cfg;
+	struct resources res;
+	struct timeline timeline;
+	struct vm *vm;
+	struct api api;
+	bool spent; /* a VM was begun: there is no second try */
+	bool logs;  /* the log is where the user wants it, so our end is told there */
+};
+
+/* p: NULL if it is too early for the log. Firecracker's is on stdout if there is no other. */
+static int fail(const struct volt_err *err, const struct process *p)
 {
-	fprintf(stderr, "volt-vmm: %s\n", err->msg);
-	if (res && res->logfd >= 0)
+	bool firecracker = p && p->cfg.firecracker;
+
+	fprintf(stderr, "%s: %s\n", firecracker ? "Error" : "volt-vmm", err->msg);
+	if (firecracker || (p && p->res.logfd >= 0))
 		log_error("%s", err->msg);
 	return EXIT_ERROR;
+}
+
+static int print_fingerprint(const struct vm_config *cfg)
+{
+	_cleanup_(resources_done) struct resources res;
+	struct volt_err err = { 0 };
+	int r;
+
+	resources_init(&res);
+	r = cpu_setup_load(cfg, &res.cpu_template, &err);
+	if (r == 0)
+		r = resources_open_kvm(&res, &err);
+	if (r == 0)
+		r = probe_capabilities(res.kvmfd, res.cpu_template, &err);
+	if (r == 0)
+		r = cpu_fingerprint(res.kvmfd, cfg, res.cpu_template, stdout, &err);
+	return r < 0 ? fail(&err, NULL) : 0;
 }
 
 /* The configuration, complete and checked. Returns -1 to go on, else the exit status. */
@@ -42,12 +82,15 @@ static int configure(struct vm_config *cfg, int argc, char **argv)
 		return 0;
 	}
 	vmcfg_check(cfg, &errors);
+	cpu_setup_check(cfg, &errors);
 	if (errors.n) {
 		vmcfg_errors_print(&errors, stderr);
 		return EXIT_ERROR;
 	}
 	if (action == VMCFG_DUMP)
 		return vmcfg_dump(cfg, stdout) < 0 ? EXIT_ERROR : 0;
+	if (action == VMCFG_FINGERPRINT)
+		return print_fingerprint(cfg);
 	return action == VMCFG_CHECK ? 0 : -1;
 }
 
@@ -61,105 +104,160 @@ static int close_inherited(const struct vm_config *cfg, struct volt_err *err)
 	return sandbox_close_fds(keep, cfg->n_nets, err);
 }
 
-static int open_log(struct resources *res, const struct vm_config *cfg, struct volt_err *err)
+/*
+ * From a complete configuration to a running guest. Once it is confined the process can open
+ * nothing more, so after a failure beyond that point only the end is left.
+ */
+static int launch(void *owner, struct volt_err *err)
 {
-	struct log_config log = {
-		.id = cfg->id,
-		.fd = STDERR_FILENO,
-		.level = cfg->log.level,
-		.show_level = cfg->log.show_level || !cfg->log.path,
-		.show_origin = cfg->log.show_origin,
-		.module = cfg->log.module,
-	};
-	int r = resources_open_log(res, cfg, err);
+	struct process *p = owner;
+	int r;
 
-	if (r < 0)
+	if (p->spent)
+		return volt_err_set(err, EPERM,
+			"an earlier start failed when this process was confined already, which "
+			"cannot be undone: start another one");
+	r = resources_open(&p->res, &p->cfg, err);
+	if (r == 0)
+		r = probe_capabilities(p->res.kvmfd, p->res.cpu_template, err);
+	if (r == 0)
+		r = vm_open_console(p->vm, err);
+	if (r == 0)
+		r = resources_net_open(&p->res, &p->cfg, &p->vm->loop, err);
+	if (r == 0)
+		r = confine_process(&p->cfg, &p->res, err);
+	if (r == 0 && p->cfg.firecracker)
+		r = fatal_init(&p->vm->metrics, p->res.logfd >= 0 ? p->res.logfd : STDOUT_FILENO,
+			err);
+	timeline_mark(&p->timeline, TIMELINE_CONFIG);
+	p->spent = r == 0;
+	if (r == 0)
+		r = vm_create(p->vm, &p->res, err);
+	return r < 0 ? r : vm_start(p->vm, err);
+}
+
+static int serve_api(struct process *p, struct volt_err *err)
+{
+	int fd, r;
+
+	if (!p->cfg.api_path)
+		return 0;
+	fd = api_listen(p->cfg.api_path, err);
+	if (fd < 0)
+		return fd;
+	r = api_serve(&p->api, fd, err);
+	if (r < 0) {
+		fd_close(fd);
 		return r;
-	if (res->logfd >= 0)
-		log.fd = res->logfd;
-	log_init(&log);
+	}
+	api_stats_started(&p->api);
+	log_info("Listening on API socket (\"%s\").", p->cfg.api_path);
+	log_info("API server started.");
 	return 0;
 }
 
-/* From here on the process can open nothing. */
-static int confine(const struct vm_config *cfg, const struct resources *res, struct volt_err *err)
+static int replay(struct process *p, struct volt_err *err)
 {
-	struct volt_err warning = { 0 };
-	int r;
-
-	if (cfg->no_landlock) {
-		log_warn("Landlock is off: --no-landlock");
-	} else {
-		r = sandbox_landlock(NULL, 0, &warning);
-		if (r < 0)
-			return volt_err_set(err, -r, "%s", warning.msg);
-		if (r == 0)
-			log_warn("%s", warning.msg);
-	}
-	if (cfg->no_seccomp) {
-		log_warn("seccomp is off: --no-seccomp");
+	if (!p->cfg.replay_path)
 		return 0;
-	}
-	return sandbox_sigsys_init(res->logfd, console_restore, err);
+	if (api_file(&p->api, p->cfg.replay_path, err) < 0)
+		return volt_err_wrap(err, "Configuration for VMM from one single json failed");
+	return 0;
 }
 
-static int run(const struct vm_config *cfg, struct resources *res, struct timeline *timeline)
+static int run(struct process *p)
 {
-	struct vm *vm = calloc(1, sizeof(*vm));
 	struct volt_err err = { 0 };
 	int r, status;
 
-	if (!vm) {
+	p->vm = calloc(1, sizeof(*p->vm));
+	if (!p->vm) {
 		volt_err_set(&err, ENOMEM, "%m");
-		return fail(&err, res);
+		return fail(&err, p);
 	}
-	r = vm_open(vm, cfg, timeline, &err);
-	if (r == 0)
-		r = resources_net_open(res, cfg, &vm->loop, &err);
-	if (r == 0)
-		r = confine(cfg, res, &err);
-	timeline_mark(timeline, TIMELINE_CONFIG);
-	if (r == 0)
-		r = vm_create(vm, res, &err);
-	if (r == 0)
-		r = vm_run(vm, &err);
+	api_init(&p->api, &p->cfg, &p->res, p->vm, launch, p);
+	r = vm_open(p->vm, &p->cfg, &p->timeline, &err);
 	if (r == 0) {
-		status = vm_exit_status(vm);
-		vm_report_print(vm, stderr);
-		if (cfg->timeline)
-			timeline_print(timeline, stderr);
-	} else {
-		status = fail(&err, res);
+		api_stats_add(&p->api);
+		r = serve_api(p, &err);
 	}
-	resources_net_done(res);
-	if (vm_destroy(vm))
-		free(vm);
-	log_info("volt-vmm exiting. exit_code=%d", status);
+	if (r == 0)
+		r = replay(p, &err);
+	if (r == 0 && p->cfg.kernel_path) {
+		r = launch(p, &err);
+		p->api.started = r == 0;
+	}
+	if (r == 0 && p->cfg.replay_path)
+		log_info("Successfully started microvm that was configured from one single json");
+	if (r == 0)
+		r = vm_wait(p->vm, &err);
+	if (r == 0) {
+		status = vm_exit_status(p->vm);
+		vm_report_print(p->vm, stderr);
+		if (p->cfg.timeline)
+			timeline_print(&p->timeline, stderr);
+	} else {
+		status = fail(&err, p);
+	}
+	api_done(&p->api);
+	resources_net_done(&p->res);
+	fatal_done();
+	if (vm_destroy(p->vm))
+		free(p->vm);
 	return status;
+}
+
+static int start(struct process *p, int argc, char **argv)
+{
+	struct volt_err err = { 0 };
+	int r;
+
+	if (sandbox_early(&err) < 0)
+		return fail(&err, NULL);
+	p->logs = persona_is_firecracker(argv[0]);
+	r = p->logs ? persona_configure(&p->cfg, argc, argv) : configure(&p->cfg, argc, argv);
+	if (r >= 0)
+		return r;
+	if (close_inherited(&p->cfg, &err) < 0)
+		return fail(&err, p);
+	timeline_start(&p->timeline, p->cfg.start_time_us);
+	if (resources_open_log(&p->res, &p->cfg, &err) < 0)
+		return fail(&err, p);
+	p->logs = true;
+	persona_log_start(&p->cfg);
+	if (p->cfg.metadata_path && resources_mmds_open(&p->res, &p->cfg, &err) < 0)
+		return fail(&err, p);
+	return run(p);
+}
+
+/*
+ * The seed of its hash tables, against keys that collide by design. Left alone jansson opens
+ * /dev/urandom for it, perhaps when that is forbidden.
+ */
+static void seed_jansson(void)
+{
+	uint32_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
+		seed = 0; /* jansson's own way */
+	json_object_seed(seed);
 }
 
 int main(int argc, char **argv)
 {
-	_cleanup_(resources_done) struct resources res;
-	_cleanup_(vmcfg_done) struct vm_config cfg;
-	struct timeline timeline = { 0 };
-	struct volt_err err = { 0 };
-	int r;
+	struct process *p = calloc(1, sizeof(*p));
+	int status;
 
-	timeline_mark(&timeline, TIMELINE_MAIN);
-	resources_init(&res);
-	memset(&cfg, 0, sizeof(cfg));
-	if (sandbox_early(&err) < 0)
-		return fail(&err, NULL);
-	r = configure(&cfg, argc, argv);
-	if (r >= 0)
-		return r;
-	if (close_inherited(&cfg, &err) < 0)
-		return fail(&err, NULL);
-	timeline_start(&timeline, cfg.start_time_us);
-	if (open_log(&res, &cfg, &err) < 0 || resources_open(&res, &cfg, &err) < 0 ||
-		probe_capabilities(res.kvmfd, &err) < 0)
-		return fail(&err, &res);
-	log_info("Running volt-vmm v%s", VOLT_VERSION);
-	return run(&cfg, &res, &timeline);
+	if (!p)
+		return EXIT_ERROR;
+	timeline_mark(&p->timeline, TIMELINE_MAIN);
+	seed_jansson();
+	resources_init(&p->res);
+	status = start(p, argc, argv);
+	if (p->logs)
+		persona_log_exit(&p->cfg, status);
+	resources_done(&p->res);
+	vmcfg_done(&p->cfg);
+	free(p);
+	return status;
 }

@@ -52,6 +52,8 @@ static unsigned memory_map(const struct gmem *m, struct e820 map[E820_MAX])
 		const struct gmem_region *r = &m->regions[i];
 		uint64_t start = MAX(r->gpa, (uint64_t)LAYOUT_HIGH_RAM_START);
 
+		if (r->kind != GMEM_RAM)
+			continue; /* its device says where it is */
 		map[n++] = (struct e820){ start, r->gpa + r->bytes - start, E820_RAM };
 	}
 	return n;

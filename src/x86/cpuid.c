@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cleanup.h"
+#include "cpu-template.h"
 #include "kvm.h"
 #include "limit.h"
 
@@ -27,6 +29,9 @@
 #define XCR0_AMX	(BIT(17) | BIT(18))	      /* TILECFG, TILEDATA */
 #define KVM_ASYNC_PF	(BIT(4) | BIT(10) | BIT(14)) /* ASYNC_PF, _VMEXIT, _INT */
 #define AMD_PERFCTR	(BIT(23) | BIT(24) | BIT(28))
+
+#define EXT_ADDRESSES UINT32_C(0x80000008)
+#define ADDRESS_BITS  36u /* of a CPU that does not say */
 
 #define KVM_LEAF_FEATURES UINT32_C(0x40000001)
 
@@ -77,6 +82,25 @@ static struct kvm_cpuid_entry2 *find(struct cpuid *c, uint32_t leaf)
 		if (c->entries[i].function == leaf)
 			return &c->entries[i];
 	return NULL;
+}
+
+unsigned cpuid_address_bits(int kvmfd)
+{
+	_cleanup_free_ struct cpuid *c = calloc(1, sizeof(*c));
+	const struct kvm_cpuid_entry2 *e = NULL;
+	unsigned bits, guest_bits;
+
+	if (c) {
+		c->nent = CPUID_ENTRIES_MAX;
+		if (kvm_get_supported_cpuid(kvmfd, (struct kvm_cpuid2 *)(void *)c) == 0)
+			e = find(c, EXT_ADDRESSES);
+	}
+	if (!e || (e->eax & 0xff) == 0)
+		return ADDRESS_BITS;
+	/* KVM names the second where its page tables reach less far than the CPU's addresses. */
+	bits = e->eax & 0xff;
+	guest_bits = e->eax >> 16 & 0xff;
+	return guest_bits ? MIN(bits, guest_bits) : bits;
 }
 
 static enum vendor vendor_of(struct cpuid *c)
@@ -269,6 +293,11 @@ int cpuid_build(int kvmfd, const struct cpuid_config *cfg, struct cpuid *ret, st
 	if (r < 0)
 		return volt_err_set(err, -r, "ask KVM for its CPUID (room for %d entries): %m",
 			CPUID_ENTRIES_MAX);
+	if (cfg->template) {
+		r = cpu_template_apply(cfg->template, ret, err);
+		if (r < 0)
+			return r;
+	}
 	features = find(ret, 1);
 	if (!features)
 		return volt_err_set(err, ENOTSUP, "KVM offers no CPUID leaf 1");

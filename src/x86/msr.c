@@ -3,6 +3,8 @@
 #include "msr.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include "kvm.h"
 
@@ -24,22 +26,60 @@ static const struct {
 	{ 0x000002ff, 0x806, "IA32_MTRR_DEF_TYPE" }, /* enabled, write-back by default */
 };
 
+/* KVM takes up to 255 at a time. */
+#define CHUNK 64
+
+struct chunk { /* struct kvm_msrs with its entries */
+	uint32_t n, padding;
+	struct kvm_msr_entry entries[CHUNK];
+};
+
+static_assert(offsetof(struct chunk, entries) == offsetof(struct kvm_msrs, entries),
+	"struct kvm_msrs");
+static_assert(ARRAY_SIZE(boot_msrs) <= CHUNK, "");
+
+static ssize_t transfer(int vcpufd, struct kvm_msr_entry *entries, size_t n, bool set)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		struct chunk c = { .n = (uint32_t)MIN(n - done, (size_t)CHUNK) };
+		struct kvm_msrs *msrs = (struct kvm_msrs *)(void *)&c;
+		int r;
+
+		memcpy(c.entries, entries + done, c.n * sizeof(c.entries[0]));
+		r = set ? kvm_set_msrs(vcpufd, msrs) : kvm_get_msrs(vcpufd, msrs);
+		if (r < 0)
+			return r;
+		memcpy(entries + done, c.entries, (size_t)r * sizeof(c.entries[0]));
+		done += (size_t)r;
+		if ((uint32_t)r < c.n)
+			break;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t msr_get(int vcpufd, struct kvm_msr_entry *entries, size_t n)
+{
+	return transfer(vcpufd, entries, n, false);
+}
+
+ssize_t msr_set(int vcpufd, struct kvm_msr_entry *entries, size_t n)
+{
+	return transfer(vcpufd, entries, n, true);
+}
+
 int msr_setup(int vcpufd, struct volt_err *err)
 {
-	struct { /* struct kvm_msrs with its entries */
-		uint32_t n, padding;
-		struct kvm_msr_entry entries[ARRAY_SIZE(boot_msrs)];
-	} set = { .n = ARRAY_SIZE(boot_msrs) };
-	int n;
+	struct kvm_msr_entry entries[ARRAY_SIZE(boot_msrs)];
+	ssize_t n;
 
-	static_assert(offsetof(__typeof__(set), entries) == offsetof(struct kvm_msrs, entries),
-		"struct kvm_msrs");
 	for (size_t i = 0; i < ARRAY_SIZE(boot_msrs); i++)
-		set.entries[i] = (struct kvm_msr_entry){ .index = boot_msrs[i].index,
+		entries[i] = (struct kvm_msr_entry){ .index = boot_msrs[i].index,
 			.data = boot_msrs[i].value };
-	n = kvm_set_msrs(vcpufd, (const struct kvm_msrs *)(const void *)&set);
+	n = msr_set(vcpufd, entries, ARRAY_SIZE(boot_msrs));
 	if (n < 0)
-		return volt_err_set(err, -n, "set MSRs: %m");
+		return volt_err_set(err, (int)-n, "set MSRs: %m");
 	if ((size_t)n < ARRAY_SIZE(boot_msrs))
 		return volt_err_set(err, EIO, "KVM refuses to set MSR 0x%x (%s) to 0x%llx",
 			boot_msrs[n].index, boot_msrs[n].name,

@@ -103,6 +103,14 @@ vt.test("3 vCPUs with two threads a core")(
 vt.test("no memory, too much, and words for numbers")(
     lambda: [refused(["--kernel", kernel(), "--mem", n], "--mem.*'")
              for n in ("0", "lots", "12Q", "2000000", "-5")])
+vt.test("a CPU template that is missing, no JSON, or no template")(
+    lambda: [refused(["--kernel", kernel(), "--cpu-config", path], f"^cpu-config: {path}{says}")
+             for path, says in (
+                 ("/none/t.json", " cannot be read: No such file"),
+                 (file("a.json", b'{"msr_modifiers": [\n{]}'), ":2:2: "),
+                 (file("b.json", b'{"msr_modifiers": [{"addr": "266", "bitmap": "0b1"}]}'),
+                  r": msr_modifiers\[0\]\.addr: No supported number system prefix"),
+                 (file("c.json", b'{"msr_modifier": []}'), ": unknown field `msr_modifier`"))])
 vt.test("a disk is missing")(
     lambda: refused(["--kernel", kernel(), "--disk", "/none/a.img"], "/none/a.img.*No such file"))
 vt.test("a disk of 1000 bytes")(

@@ -184,7 +184,7 @@ static void host_types(struct serial *s, uint8_t v)
 	unsigned room = loopback() ? 0 : (m.fifo ? 16u : 1u) - m.n_rx, n = v % 32;
 
 	memset(text, v, sizeof(text));
-	CHECK(serial_rx(s, text, n) == MIN(n, room));
+	CHECK(port_rx(&s->port, text, n) == MIN(n, room));
 	for (unsigned i = 0; i < MIN(n, room); i++)
 		model_rx(v);
 }
@@ -192,7 +192,7 @@ static void host_types(struct serial *s, uint8_t v)
 static void host_reads(struct serial *s, uint8_t v)
 {
 	uint8_t got[256];
-	size_t n = serial_tx(s, got, v);
+	size_t n = port_tx(&s->port, got, v);
 
 	CHECK(n == MIN((size_t)v, (size_t)m.n_out - m.taken));
 	CHECK(memcmp(got, m.out + m.taken, n) == 0);
@@ -220,7 +220,7 @@ static void step(struct serial *s, uint8_t op, uint8_t v)
 		CHECK(s->irq.raised == edges);
 	CHECK(s->line == (model_id() != 1));
 	CHECK(s->regs.rx_used == m.n_rx && s->regs.rx_head < 16);
-	CHECK(s->ring_used == m.n_out - m.taken);
+	CHECK(s->out.used == m.n_out - m.taken);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -234,7 +234,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	s->regs.dll = 1;
 	s->regs.lcr = 3;
 	s->line = s->burst = s->rx_wanted = false;
-	s->ring_head = s->ring_used = 0;
+	s->out.head = s->out.used = 0;
 	memset(&m, 0, offsetof(__typeof__(m), out));
 	m.n_rx = m.n_out = m.taken = 0;
 	m.dll = 1;
@@ -242,6 +242,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	m.trigger = 1;
 	for (size_t i = 0; i + 1 < size && i < 2 * STEPS_MAX; i += 2)
 		step(s, data[i], data[i + 1]);
-	loop_drain(s->eventfd);
+	loop_drain(s->port.eventfd);
 	return 0;
 }

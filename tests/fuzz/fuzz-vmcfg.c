@@ -100,6 +100,29 @@ static void check_net(const struct vm_config *cfg, size_t index)
 	}
 }
 
+static void check_memory(const struct vm_config *cfg)
+{
+	bool root = cfg->n_disks && cfg->disks[0].root;
+
+	assert(cfg->n_pmems <= LIMIT_PMEMS);
+	for (size_t i = 0; i < cfg->n_pmems; i++) {
+		const struct pmem_config *p = &cfg->pmems[i];
+
+		check_id(p->id, LIMIT_PMEM_ID);
+		assert(p->path && *p->path && strlen(p->path) < LIMIT_PATH);
+		assert(!(p->root && root));
+		root = root || p->root;
+	}
+	if (!cfg->hotplug)
+		return;
+	assert(IS_POW2(cfg->hotplug_block_bytes) && cfg->hotplug_block_bytes >= 2 * MIB);
+	assert(cfg->hotplug_slot_bytes >= 128 * MIB &&
+		cfg->hotplug_slot_bytes % cfg->hotplug_block_bytes == 0);
+	assert(cfg->hotplug_bytes > 0 && cfg->hotplug_bytes % cfg->hotplug_slot_bytes == 0);
+	assert(cfg->hotplug_wanted_bytes <= cfg->hotplug_bytes &&
+		cfg->hotplug_wanted_bytes % cfg->hotplug_block_bytes == 0);
+}
+
 static void check_limits(const struct vm_config *cfg)
 {
 	check_id(cfg->id, LIMIT_ID);
@@ -111,6 +134,9 @@ static void check_limits(const struct vm_config *cfg)
 	assert(!cfg->smt || cfg->vcpus == 1 || cfg->vcpus % 2 == 0);
 	assert(cfg->mem_bytes && cfg->mem_bytes % MIB == 0);
 	assert(cfg->mem_bytes / MIB <= LIMIT_MEM_MIB);
+	assert(cfg->huge_pages <= HUGE_PAGES_2M && cfg->cpu_template <= CPU_TEMPLATE_T2A);
+	assert(cfg->huge_pages == HUGE_PAGES_NONE || cfg->mem_bytes % (2 * MIB) == 0);
+	assert(!cfg->cpu_config || *cfg->cpu_config == '{' || *cfg->cpu_config == '"');
 	assert(cfg->shutdown_timeout_ms);
 	assert((cfg->console == CONSOLE_FILE) == (cfg->console_path != NULL));
 	assert(cfg->n_disks <= LIMIT_DISKS);
@@ -130,7 +156,9 @@ static void check_limits(const struct vm_config *cfg)
 	assert(cfg->vsock_cid >= 3 && cfg->vsock_cid <= 0xfffffffe);
 	if (cfg->vsock_path)
 		assert(*cfg->vsock_path && strlen(cfg->vsock_path) < LIMIT_SOCKET_PATH);
-	assert(cfg->n_disks + cfg->n_nets + (cfg->vsock_path != NULL) + cfg->entropy <=
+	check_memory(cfg);
+	assert(cfg->n_disks + cfg->n_nets + cfg->n_pmems + (cfg->vsock_path != NULL) +
+			cfg->entropy + cfg->hotplug <=
 		LIMIT_VIRTIO);
 }
 

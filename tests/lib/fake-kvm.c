@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,6 +35,14 @@ bool fake_kvm_store(uint64_t gpa, unsigned len, uint64_t value)
 	return false;
 }
 
+static void note(const char *what, int vcpufd)
+{
+	size_t used = strlen(fake_kvm.vcpu_calls);
+
+	snprintf(fake_kvm.vcpu_calls + used, sizeof(fake_kvm.vcpu_calls) - used, "%s%s%d",
+		used ? " " : "", what, vcpufd - FAKE_KVM_VCPU);
+}
+
 int kvm_open(void)
 {
 	return FAKE_KVM_FD;
@@ -42,8 +51,9 @@ int kvm_open(void)
 int kvm_check_extension(int kvmfd, unsigned cap)
 {
 	(void)kvmfd;
-	(void)cap;
-	return 1;
+	if (cap == KVM_CAP_NR_MEMSLOTS)
+		return fake_kvm.n_memslots;
+	return !fake_kvm.cap_lacking || cap != fake_kvm.cap_lacking;
 }
 
 int kvm_create_vm(int kvmfd)
@@ -60,11 +70,25 @@ int kvm_get_vcpu_mmap_size(int kvmfd)
 int kvm_get_supported_cpuid(int kvmfd, struct kvm_cpuid2 *cpuid)
 {
 	(void)kvmfd;
-	if (cpuid->nent < 2)
+	if (cpuid->nent < 3)
 		return -E2BIG;
-	cpuid->nent = 2;
+	cpuid->nent = fake_kvm.address_bits ? 3 : 2;
 	cpuid->entries[0] = (struct kvm_cpuid_entry2){ .function = 0, .eax = 1 };
 	cpuid->entries[1] = (struct kvm_cpuid_entry2){ .function = 1 };
+	cpuid->entries[2] = (struct kvm_cpuid_entry2){ .function = 0x80000008,
+		.eax = fake_kvm.address_bits };
+	return 0;
+}
+
+int kvm_get_msr_index_list(int kvmfd, struct kvm_msr_list *list)
+{
+	static const uint32_t indices[] = { 0x10, 0x8b, 0x10a };
+
+	(void)kvmfd;
+	if (list->nmsrs < ARRAY_SIZE(indices))
+		return -E2BIG;
+	memcpy(list->indices, indices, sizeof(indices));
+	list->nmsrs = ARRAY_SIZE(indices);
 	return 0;
 }
 
@@ -93,8 +117,12 @@ int kvm_set_identity_map_addr(int vmfd, uint64_t gpa)
 int kvm_set_user_memory_region(int vmfd, const struct kvm_userspace_memory_region *region)
 {
 	(void)vmfd;
-	(void)region;
+	fake_kvm.region_flags = region->flags;
 	fake_kvm.n_regions++;
+	if (fake_kvm.fail_region)
+		return fake_kvm.fail_region;
+	if (region->slot < FAKE_KVM_MAX)
+		fake_kvm.regions[region->slot] = *region;
 	return 0;
 }
 
@@ -173,16 +201,53 @@ int kvm_run(int vcpufd)
 	return -EINTR;
 }
 
-int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid)
+int kvm_kvmclock_ctrl(int vcpufd)
 {
 	(void)vcpufd;
-	(void)cpuid;
+	atomic_fetch_add(&fake_kvm.n_kvmclock_ctrls, 1);
+	return fake_kvm.fail_kvmclock_ctrl;
+}
+
+int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid)
+{
+	note("cpuid", vcpufd);
+	if (cpuid->nent > FAKE_KVM_MAX)
+		return -E2BIG;
+	memcpy(fake_kvm.cpuid, cpuid->entries, cpuid->nent * sizeof(cpuid->entries[0]));
+	fake_kvm.n_cpuid = cpuid->nent;
+	return 0;
+}
+
+int kvm_get_cpuid2(int vcpufd, struct kvm_cpuid2 *cpuid)
+{
+	(void)vcpufd;
+	if (cpuid->nent < fake_kvm.n_cpuid)
+		return -E2BIG;
+	memcpy(cpuid->entries, fake_kvm.cpuid, fake_kvm.n_cpuid * sizeof(cpuid->entries[0]));
+	cpuid->nent = fake_kvm.n_cpuid;
 	return 0;
 }
 
 int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs)
 {
-	(void)vcpufd;
+	note("set", vcpufd);
+	for (unsigned i = 0; i < msrs->nmsrs; i++) {
+		if (fake_kvm.msr_lacking && msrs->entries[i].index == fake_kvm.msr_lacking)
+			return (int)i;
+		if (fake_kvm.n_msrs < FAKE_KVM_MAX)
+			fake_kvm.msrs[fake_kvm.n_msrs++] = msrs->entries[i];
+	}
+	return (int)msrs->nmsrs;
+}
+
+int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs)
+{
+	note("get", vcpufd);
+	for (unsigned i = 0; i < msrs->nmsrs; i++) {
+		if (fake_kvm.msr_lacking && msrs->entries[i].index == fake_kvm.msr_lacking)
+			return (int)i;
+		msrs->entries[i].data = fake_kvm.msr_base;
+	}
 	return (int)msrs->nmsrs;
 }
 

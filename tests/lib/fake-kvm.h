@@ -7,6 +7,7 @@
 #define VOLT_FAKE_KVM_H
 
 #include <linux/kvm.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "compiler.h"
@@ -23,9 +24,23 @@ struct fake_kvm {
 	unsigned n_irqfds;
 	struct kvm_irq_routing_entry routes[FAKE_KVM_MAX]; /* the table as it is */
 	unsigned n_routes, n_routings;			   /* entries; calls that set it */
-	unsigned n_regions, n_vcpus;
+	struct kvm_userspace_memory_region regions[FAKE_KVM_MAX]; /* by slot; size 0: none */
+	unsigned address_bits; /* EAX of CPUID leaf 0x80000008; 0: there is none */
+	int n_memslots;	       /* KVM_CAP_NR_MEMSLOTS */
+	unsigned n_regions, n_vcpus; /* n_regions: calls */
+	_Atomic unsigned n_kvmclock_ctrls;
+	uint32_t region_flags; /* of the last region */
 	int fail_ioeventfd; /* -errno for the next calls; 0: succeed. The others likewise: */
-	int fail_irqfd, fail_routing;
+	int fail_irqfd, fail_routing, fail_kvmclock_ctrl, fail_region;
+	/* What vCPUs were given: a word for each call, such as "cpuid0 get0 set0 set0 set1". */
+	char vcpu_calls[512];
+	uint64_t msr_base;   /* the value of every MSR that is read */
+	uint32_t msr_lacking; /* it can be neither read nor set; 0: there is none */
+	struct kvm_msr_entry msrs[FAKE_KVM_MAX]; /* the last ones that were set, of all vCPUs */
+	unsigned n_msrs;
+	struct kvm_cpuid_entry2 cpuid[FAKE_KVM_MAX]; /* the last that was set */
+	uint32_t n_cpuid;
+	uint32_t cap_lacking;	  /* 0: none */
 	/*
 	 * KVM_RUN of vCPU `index`: fills *run and returns what the ioctl would. NULL: waits a
 	 * moment and is interrupted. Called on vCPU threads.

@@ -75,10 +75,14 @@ def fsck(path):
 
 
 class Linux(Vmm):
-    """A guest that runs a script with its root on /dev/vda, the script on /dev/vdb."""
+    """A guest that runs a script, with its root on /dev/vda and the script on /dev/vdb.
+
+    root None: it is elsewhere, as *args say, and the script is on /dev/vda. devices: what a
+    configuration document says of devices, by its keys.
+    """
 
     def __init__(self, kernel, script, root, *args, cpus=1, mem=256, end="poweroff", io="sync",
-                 disks=(), words="", **popen):
+                 disks=(), words="", devices=None, **popen):
         name, protocol, own = KERNELS[kernel]
         self.kernel = kernel
         path = os.path.join(vt.tmp(), f"script-{len(os.listdir(vt.tmp()))}")
@@ -86,12 +90,17 @@ class Linux(Vmm):
         with open(path, "wb") as f:
             f.write(data + b"\n" * (-len(data) % 512))
         argv = ["--kernel", image(name), "--boot-protocol", protocol, "--cpus", cpus, "--mem", mem,
-                "--cmdline", f"console=ttyS0 quiet panic=-1 root=/dev/vda rw volt.script=/dev/vdb "
+                "--cmdline", "console=ttyS0 quiet panic=-1 "
+                f"{'root=/dev/vda rw volt.script=/dev/vdb' if root else 'volt.script=/dev/vda'} "
                 f"volt.end={end} {own} {words}".strip()]
         initrd = name.split("/")[0] + "/initrd"
         if kernel.startswith("cloud"):
             argv += ["--initrd", image(initrd)]
-        for disk in (f"{root},id=root,io={io}", f"{path},id=script,ro", *disks):
+        if devices:
+            with open(path + ".json", "w", encoding="utf-8") as f:
+                json.dump(devices, f)
+            argv += ["--config-file", path + ".json"]
+        for disk in (*([f"{root},id=root,io={io}"] if root else []), f"{path},id=script,ro", *disks):
             argv += ["--disk", disk]
         super().__init__(*argv, *args, **popen)
 

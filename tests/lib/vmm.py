@@ -29,6 +29,18 @@ def disk(name="disk.img", sectors=2048, fill=b""):
     return path
 
 
+def api_client(path):
+    """A client of the API socket that a volt-vmm makes at path."""
+    import api  # pylint: disable=import-outside-toplevel
+    return api.Client(path)
+
+
+def set_state(g, client, state):
+    """PATCH /vm: "Paused" or "Resumed"."""
+    status, _, body = client.request("PATCH", "/vm", {"state": state})
+    g.expect(status == 204, f"PATCH /vm {state}: {status} {body}")
+
+
 class Vmm:
     """One volt-vmm. Its console is in a file unless stdout says otherwise; stderr always is."""
 

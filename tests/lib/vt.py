@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests of a folder, one process each, and prints ok and not ok lines.
 
-    tests/lib/vt.py FOLDER [--filter GLOB]... [--list]
+    tests/lib/vt.py FOLDER [--filter GLOB]... [--without NAME]... [--list]
 
 A test is a function with @vt.test in a file FOLDER/test_STEM.py; its name is STEM/TITLE. It fails
 by raising, is skipped by raising vt.Skip(reason). It runs in its own process group, which is killed
@@ -172,10 +172,12 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("folder")
     p.add_argument("--filter", action="append", default=[])
+    p.add_argument("--without", action="append", default=[])
     p.add_argument("--list", action="store_true")
     args = p.parse_args()
     tests = [t for t in _load(args.folder)
              if not args.filter or any(fnmatch.fnmatch(t[1], f) for f in args.filter)]
+    tests = [t for t in tests if t[1] not in args.without]
     with tempfile.TemporaryDirectory(prefix="volt-tests-") as directory:
         os.environ["VT_SHARED"] = directory
         failed = _run_all(tests, args.list)

@@ -125,6 +125,8 @@ static void batch(struct virtq *q, unsigned n, bool indirect)
 	for (unsigned i = 0; i < n; i++)
 		CHECK(*(volatile uint8_t *)&status[i] == BLK_OK, "queue %u: status %u", q->index,
 			status[i]);
+	b.reads += n;
+	b.read_bytes += 512 * n;
 }
 
 static void on_irq(void)
@@ -200,5 +202,8 @@ int main(void)
 	for (unsigned i = 0; i < 110; i++)
 		batch(&queues[0], 5, i & 1);
 	console_print("%u queues, %lu sectors\n", n_queues, b.sectors);
+	console_print("count reads %lu\ncount read_bytes %lu\n", b.reads, b.read_bytes);
+	console_print("count writes %lu\ncount written_bytes %lu\n", b.writes, b.written_bytes);
+	console_print("count flushes %lu\n", b.flushes);
 	return 0;
 }

@@ -166,5 +166,7 @@ int main(void)
 		wait_link(true);
 		until('q', "an echo request after the flap");
 	}
+	console_print("count tx_packets %lu\ncount tx_bytes %lu\n", n.tx_packets, n.tx_bytes);
+	console_print("got rx_packets %lu\ngot rx_bytes %lu\n", n.rx_packets, n.rx_bytes);
 	return 0;
 }

@@ -159,6 +159,41 @@ static void coming_late_is_no_loss_and_little_gain(void **state)
 	assert_int_equal(limiter_take(&l, 1000, 3600000 * MS), 100 * MS);
 }
 
+static void what_is_changed_is_full_and_the_rest_stays(void **state)
+{
+	const struct bucket_params b = { 1000, 100, 0 }, small = { 10, 100, 5 };
+	const struct bucket_params none = { 0, 100, 0 };
+	struct limiter l = make((struct limiter_params){ b, b }, 0);
+
+	(void)state;
+	assert_int_equal(limiter_take(&l, 1000, 0), 0);
+	limiter_change(&l, &(struct limiter_change){ .ops = &small }, 0);
+	assert_int_equal(l.bandwidth.tokens, 0);
+	assert_int_equal(limiter_take(&l, 1, 0), MS / 10);
+	limiter_change(&l, &(struct limiter_change){ .bandwidth = &none }, 0);
+	for (unsigned i = 0; i < 15; i++) /* the burst, and the bucket */
+		assert_int_equal(limiter_take(&l, 1 << 30, 0), 0);
+	assert_int_equal(limiter_take(&l, 1 << 30, 0), 10 * MS);
+	limiter_change(&l, &(struct limiter_change){ .ops = &none }, 0);
+	assert_true(limiter_off(&l));
+}
+
+static void takes_what_there_is(void **state)
+{
+	struct limiter l = make((struct limiter_params){ .bandwidth = { 100, 100, 50 } }, 0);
+	struct limiter off = make((struct limiter_params){ 0 }, 0);
+
+	(void)state;
+	assert_int_equal(limiter_take_some(&l, 30, 0), 30);
+	assert_int_equal(limiter_take_some(&l, 40, 0), 40); /* the burst's last 20, and 20 */
+	assert_int_equal(limiter_take_some(&l, 1000, 0), 80);
+	assert_int_equal(limiter_take_some(&l, 1000, 0), 0);
+	assert_int_equal(limiter_take_some(&l, 1000, 7 * MS), 7);
+	assert_int_equal(limiter_take_some(&l, 5, 3600000 * MS), 5);
+	assert_int_equal(limiter_take_some(&l, 1000, 3600000 * MS), 95);
+	assert_int_equal(limiter_take_some(&off, UINT64_MAX, 0), UINT64_MAX);
+}
+
 static void absurd_numbers_do_no_harm(void **state)
 {
 	static const uint64_t values[] = { 1, 2, 1000, UINT32_MAX, UINT64_C(1) << 62, UINT64_MAX };
@@ -189,6 +224,8 @@ int main(void)
 		cmocka_unit_test(takes_from_both_or_from_neither),
 		cmocka_unit_test(rates_hold_over_ten_seconds),
 		cmocka_unit_test(coming_late_is_no_loss_and_little_gain),
+		cmocka_unit_test(what_is_changed_is_full_and_the_rest_stays),
+		cmocka_unit_test(takes_what_there_is),
 		cmocka_unit_test(absurd_numbers_do_no_harm),
 	};
 

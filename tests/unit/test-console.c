@@ -83,13 +83,18 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void create(struct fixture *f, const struct console_params *p)
+{
+	assert_int_equal(console_create(&f->loop, &f->serial->port, p, &f->console, NULL), 0);
+}
+
 static void start(struct fixture *f, int infd, int outfd)
 {
 	const struct console_params p = {
 		.infd = infd, .outfd = outfd, .on_escape = on_escape, .owner = f
 	};
 
-	assert_int_equal(console_create(&f->loop, f->serial, &p, &f->console, NULL), 0);
+	create(f, &p);
 }
 
 static void turn(struct fixture *f)
@@ -185,7 +190,7 @@ static void a_stuck_reader_never_holds_the_guest_up(void **state)
 		if (i % 1000 == 0)
 			turn(f);
 	}
-	lost = f->serial->tx_dropped;
+	lost = f->serial->out.dropped;
 	assert_true(lost > 0 && lost < total);
 	/* The reader wakes up: everything that was not dropped arrives, in order. */
 	while (got < total - lost) {
@@ -216,7 +221,7 @@ static void a_reader_that_leaves_ends_the_output_only(void **state)
 	turns(f, 2);
 	assert_int_equal(stats(f)->out_failures, 1);
 	assert_int_equal(stats(f)->out_dropped, 4);
-	assert_false(f->serial->connected);
+	assert_false(f->serial->out.connected);
 	guest_writes(f, "more");
 	turns(f, 2);
 	assert_int_equal(stats(f)->out_failures, 1);
@@ -245,11 +250,55 @@ static void a_socket_works_and_keeps_its_flags(void **state)
 		if (i % 1000 == 0)
 			turn(f);
 	}
-	assert_true(f->serial->tx_dropped > 0);
+	assert_true(f->serial->out.dropped > 0);
 	close(sv[1]);
 	turns(f, 3);
-	assert_false(f->serial->connected);
+	assert_false(f->serial->out.connected);
 	close(sv[0]);
+}
+
+static void output_beyond_the_limit_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct console_params p = { .infd = -1, .limit = { 10, 3600000, 5 } };
+	int out[2];
+
+	assert_int_equal(pipe(out), 0);
+	p.outfd = out[1];
+	create(f, &p);
+	guest_writes(f, "0123456789");
+	turn(f);
+	guest_writes(f, "abcdefghij");
+	turns(f, 2);
+	guest_writes(f, "more");
+	turns(f, 2);
+	assert_host_reads(out[0], "0123456789abcde"); /* bucket and burst */
+	assert_int_equal(stats(f)->out_bytes, 15);
+	assert_int_equal(stats(f)->out_limited, 9);
+	assert_int_equal(stats(f)->out_dropped, 0);
+	close_both(out[0], out[1]);
+}
+
+static void held_input_waits_where_it_is(void **state)
+{
+	struct fixture *f = *state;
+	int in[2], out[2];
+
+	assert_int_equal(pipe(in), 0);
+	assert_int_equal(pipe(out), 0);
+	start(f, in[0], out[1]);
+	console_hold(f->console, true);
+	assert_int_equal(write(in[1], "in", 2), 2);
+	guest_writes(f, "out");
+	turns(f, 3);
+	assert_string_equal(guest_reads(f), "");
+	assert_int_equal(stats(f)->in_bytes, 0);
+	assert_host_reads(out[0], "out");
+	console_hold(f->console, false);
+	turns(f, 2);
+	assert_string_equal(guest_reads(f), "in");
+	close_both(in[0], in[1]);
+	close_both(out[0], out[1]);
 }
 
 static void a_file_is_appended_at_its_offset(void **state)
@@ -280,7 +329,7 @@ static void a_path_is_created_and_appended(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/log", dir);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(console_create(&f->loop, f->serial, &p, &f->console, &err), 0);
+		create(f, &p);
 		guest_writes(f, "ab");
 		console_destroy(f->console); /* flushes without a turn of the loop */
 		f->console = NULL;
@@ -294,7 +343,7 @@ static void a_path_is_created_and_appended(void **state)
 	unlink(path);
 	/* A FIFO without a reader is opened, and what is in it waits for one. */
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(console_create(&f->loop, f->serial, &p, &f->console, &err), 0);
+	create(f, &p);
 	guest_writes(f, "fifo");
 	turn(f);
 	fd = open(path, O_RDONLY | O_NONBLOCK);
@@ -304,7 +353,8 @@ static void a_path_is_created_and_appended(void **state)
 	f->console = NULL;
 	unlink(path);
 	rmdir(dir);
-	assert_int_equal(console_create(&f->loop, f->serial, &p, &f->console, &err), -ENOENT);
+	assert_int_equal(console_create(&f->loop, &f->serial->port, &p, &f->console, &err),
+		-ENOENT);
 	assert_non_null(strstr(err.msg, path));
 }
 
@@ -319,7 +369,7 @@ static void a_full_disk_loses_output_and_goes_on(void **state)
 	turns(f, 2);
 	assert_int_equal(stats(f)->out_failures, 1);
 	assert_int_equal(stats(f)->out_dropped, 4);
-	assert_true(f->serial->connected);
+	assert_true(f->serial->out.connected);
 	close(fd);
 }
 
@@ -330,8 +380,8 @@ static void without_output_nothing_is_kept(void **state)
 	start(f, -1, -1);
 	guest_writes(f, "gone");
 	turns(f, 2);
-	assert_int_equal(f->serial->ring_used, 0);
-	assert_int_equal(f->serial->tx_bytes, 4);
+	assert_int_equal(f->serial->out.used, 0);
+	assert_int_equal(f->serial->out.bytes, 4);
 }
 
 static void a_pipe_gives_what_the_guest_takes(void **state)
@@ -499,15 +549,15 @@ static void a_pty_master_is_used_as_it_is(void **state)
 		if (i % 1000 == 0)
 			turn(f);
 	}
-	assert_true(f->serial->tx_dropped > 0);
+	assert_true(f->serial->out.dropped > 0);
 	/* Full, and the other side leaves: the kernel lets a write wait for ever there. */
 	close(slavefd);
-	for (int i = 0; i < 200000 && f->serial->connected; i++) {
+	for (int i = 0; i < 200000 && f->serial->out.connected; i++) {
 		port_out(&f->serial->dev, DATA, 'x');
 		if (i % 1000 == 0)
 			turn(f);
 	}
-	assert_false(f->serial->connected);
+	assert_false(f->serial->out.connected);
 	close(masterfd);
 }
 
@@ -622,7 +672,7 @@ static void flushing_is_bounded(void **state)
 		console_flush(f->console, 0);
 		host_reads(out[0], got, MIN(1000, room + 30000 - n));
 	}
-	assert_int_equal(f->serial->tx_dropped, 0);
+	assert_int_equal(f->serial->out.dropped, 0);
 	close_both(out[0], out[1]);
 }
 
@@ -634,6 +684,8 @@ int main(void)
 		TEST(a_stuck_reader_never_holds_the_guest_up),
 		TEST(a_reader_that_leaves_ends_the_output_only),
 		TEST(a_socket_works_and_keeps_its_flags),
+		TEST(output_beyond_the_limit_is_dropped),
+		TEST(held_input_waits_where_it_is),
 		TEST(a_file_is_appended_at_its_offset),
 		TEST(a_path_is_created_and_appended),
 		TEST(a_full_disk_loses_output_and_goes_on),

@@ -47,12 +47,16 @@ class Collect(unittest.TestCase):
     def test_rules_and_reasons(self):
         got = self.gen('x\n/* #syscalls loop vcpu: write */\n'
                        '\t/* #syscalls loop: ioctl=KVM_RUN read */\ny /* #syscalls loop: read */\n')
-        self.assertEqual(got, 'loop ioctl=KVM_RUN a.c:3\nloop read a.c:3 a.c:4\n'
-                         'loop write a.c:2\nvcpu write a.c:2\n')
+        loop = 'loop ioctl=KVM_RUN a.c:3\nloop read a.c:3 a.c:4\nloop write a.c:2\n'
+        self.assertEqual(got, loop.replace('loop', 'api') + loop + 'vcpu write a.c:2\n')
+
+    def test_api_is_the_loop_and_more(self):
+        got = self.gen('/* #syscalls loop: read */\n/* #syscalls api: openat */\n')
+        self.assertEqual(got, 'api openat a.c:2\napi read a.c:1\nloop read a.c:1\n')
 
     def test_comment_over_two_lines(self):
-        self.assertEqual(self.gen('/* #syscalls loop: read\n * write */\n'),
-                         'loop read a.c:1\nloop write a.c:1\n')
+        self.assertEqual(self.gen('/* #syscalls vcpu: read\n * write */\n'),
+                         'vcpu read a.c:1\nvcpu write a.c:1\n')
 
     def test_malformed(self):
         for bad in ('/* #syscalls: read */', '/* #syscalls loop read */', '/* #syscalls loop: */',
@@ -88,7 +92,7 @@ class Collect(unittest.TestCase):
         text = '/* #syscalls loop vcpu: read ioctl=KVM_RUN ioctl=KVM_NMI */'
         self.assertNotIn('vcpu ioctl', self.gen(text, '--drop', 'vcpu:ioctl'))
         got = self.gen(text, '--drop', 'vcpu:ioctl=KVM_RUN', '--drop', 'loop:read')
-        self.assertEqual(got.count('\n'), 4)
+        self.assertEqual(got.count('\n'), 6)
         self.assertIn('vcpu ioctl=KVM_NMI', got)
         self.assertIn('no such rule', self.gen(text, '--drop', 'vcpu:write', ok=False))
 

@@ -591,6 +591,39 @@ static void rates_are_limited(void **state)
 	stop(f);
 }
 
+/* In both directions, and none where the kernel would have to keep it. */
+static void limits_can_be_changed(void **state)
+{
+	static const struct bucket_params two = { 2, 3600000, 0 }, none;
+	const struct limiter_change limit = { .ops = &two }, open = { .ops = &none }, same = { 0 };
+	struct nic *f = start((struct net_params){ 0 }, ~0ull, 128);
+	uint8_t frame[100];
+
+	(void)state;
+	nic_fill(frame, sizeof(frame), 1);
+	nic_post_many(f, 0, 128, 2048);
+	drv_kick(&f->d, 0);
+	assert_int_equal(net_set_limiters(f->v, &limit, &limit, NULL), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		nic_put(f, 0, NULL, frame, sizeof(frame));
+		nic_tx(f, 1, NULL, frame, sizeof(frame));
+		drv_kick(&f->d, 1);
+	}
+	drv_poll(&f->loop);
+	assert_int_equal(f->c->rx_packets, 2);
+	assert_int_equal(f->c->tx_packets, 2);
+	assert_int_equal(net_set_limiters(f->v, &open, &same, NULL), 0);
+	drv_poll(&f->loop);
+	assert_int_equal(f->c->rx_packets, 5);
+	assert_int_equal(f->c->tx_packets, 2);
+	assert_int_equal(net_set_limiters(f->v, &same, &open, NULL), 0);
+	drv_poll(&f->loop);
+	assert_int_equal(f->c->tx_packets, 5);
+	assert_int_equal(f->c->rx_limiter_events, 1);
+	assert_int_equal(f->c->tx_limiter_events, 1);
+	stop(f);
+}
+
 int main(void)
 {
 #define T(fn, how) { #fn "/" #how, fn, how, teardown, NULL }
@@ -617,6 +650,7 @@ int main(void)
 		T(offloads_that_are_switched_off_are_off_at_once, setup),
 		cmocka_unit_test(reset_with_buffers_in_hand),
 		cmocka_unit_test(rates_are_limited),
+		cmocka_unit_test(limits_can_be_changed),
 	};
 
 	log_init(&(struct log_config){ .id = "test", .fd = -1 });

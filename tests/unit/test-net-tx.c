@@ -483,7 +483,7 @@ static void a_blocked_frame_pays_once(void **state)
 			sent++;
 		drv_poll(&f->loop);
 	}
-	assert_int_equal(container_of(f->v, struct net, v)->tx.limiter.ops.tokens, 800);
+	assert_int_equal(container_of(f->v, struct net, v)->tx.throttle.limiter.ops.tokens, 800);
 	nic_done(f);
 	free(f);
 }

@@ -30,7 +30,7 @@ static int setup(void **state)
 
 	assert_int_equal(gmem_map(&f->mem, 4 * MIB, NULL), 0);
 	assert_int_equal(loop_init(&f->loop, NULL), 0);
-	assert_int_equal(rng_create(&f->v, NULL), 0);
+	assert_int_equal(rng_create(&(struct limiter_params){ 0 }, &f->loop, &f->v, NULL), 0);
 	env.base = 0xc0001000;
 	assert_int_equal(vmmio_create(f->v, &env, &f->m, NULL), 0);
 	drv_init(&f->d, &f->mem, vmmio_dev(f->m), 0x10000);
@@ -121,6 +121,26 @@ static void survives_a_storm_and_resets(void **state)
 	}
 }
 
+static void requests_beyond_the_limit_wait(void **state)
+{
+	static const struct bucket_params bytes = { 100, 3600000, 0 }, none;
+	struct fixture *f = *state;
+	struct drv_buf buf = { DATA, 64, true };
+	uint32_t id, len;
+
+	rng_set_limiter(f->v, &(struct limiter_change){ .bandwidth = &bytes });
+	assert_int_equal(ask(f, &buf, 1), 64);
+	drv_add(&f->d, 0, &buf, 1);
+	drv_kick(&f->d, 0);
+	drv_poll(&f->loop);
+	assert_false(drv_used(&f->d, 0, &id, &len));
+	assert_int_equal(rng_counters(f->v)->throttled, 1);
+	assert_int_equal(rng_counters(f->v)->bytes, 64);
+	rng_set_limiter(f->v, &(struct limiter_change){ .bandwidth = &none });
+	assert_true(drv_wait(&f->d, &f->loop, 0, &id, &len));
+	assert_int_equal(rng_counters(f->v)->limiter_events, 1);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -129,6 +149,7 @@ int main(void)
 		T(gives_at_most_64_kib),
 		T(answers_a_request_without_room),
 		T(survives_a_storm_and_resets),
+		T(requests_beyond_the_limit_wait),
 	};
 
 	log_init(&(struct log_config){ .id = "test", .fd = -1 });

@@ -103,7 +103,7 @@ static void the_fifo_is_16_bytes(void **state)
 		assert_int_equal(in(s, DATA), n++);
 	assert_int_equal(n, 16);
 	assert_int_equal(s->rx_overruns, 240);
-	assert_int_equal(s->tx_bytes, 0);
+	assert_int_equal(s->out.bytes, 0);
 }
 
 /* serial8250_do_startup(): is THRE raised each time it is enabled, and does TXEN work? */
@@ -150,7 +150,7 @@ static void transmit_flow_never_stalls(void **state)
 		}
 	}
 	assert_int_equal(sent, sizeof(text));
-	assert_int_equal(serial_tx(s, got, sizeof(got)), sizeof(text));
+	assert_int_equal(port_tx(&s->port, got, sizeof(got)), sizeof(text));
 	assert_memory_equal(got, text, sizeof(text));
 }
 
@@ -176,17 +176,17 @@ static void received_bytes_interrupt(void **state)
 
 	out(s, FCR, 0x81); /* trigger at 8 */
 	out(s, IER, 1);
-	assert_int_equal(serial_rx(s, "abc", 3), 3);
+	assert_int_equal(port_rx(&s->port, "abc", 3), 3);
 	assert_int_equal(edges(s), 1);
 	assert_int_equal(in(s, IIR), 0xcc); /* below the trigger: timeout */
-	assert_int_equal(serial_rx(s, "defgh", 5), 5);
+	assert_int_equal(port_rx(&s->port, "defgh", 5), 5);
 	assert_int_equal(edges(s), 0); /* the line was high all the time */
 	assert_int_equal(in(s, IIR), 0xc4);
 	for (char c = 'a'; c <= 'h'; c++)
 		assert_int_equal(in(s, DATA), c);
 	assert_int_equal(in(s, IIR), 0xc1);
 	assert_int_equal(in(s, DATA), 0);
-	assert_int_equal(serial_rx(s, "i", 1), 1);
+	assert_int_equal(port_rx(&s->port, "i", 1), 1);
 	assert_int_equal(edges(s), 1);
 	out(s, FCR, 0x83); /* clear RX */
 	assert_int_equal(in(s, LSR) & 1, 0);
@@ -243,7 +243,7 @@ static void plain_registers_keep_values(void **state)
 	assert_int_equal(wide[0], 0x03);
 	assert_int_equal(wide[1], 0x1f);
 	assert_int_equal(wide[2], 0x60);
-	assert_int_equal(s->tx_bytes, 0);
+	assert_int_equal(s->out.bytes, 0);
 }
 
 static void output_signals_once_and_keeps_order(void **state)
@@ -251,65 +251,65 @@ static void output_signals_once_and_keeps_order(void **state)
 	struct serial *s = *state;
 	char got[8];
 
-	assert_int_equal(loop_drain(s->eventfd), 0);
+	assert_int_equal(loop_drain(s->port.eventfd), 0);
 	out(s, DATA, 'a');
 	out(s, DATA, 'b');
 	out(s, DATA, 'c');
-	assert_int_equal(loop_drain(s->eventfd), 1);
-	assert_int_equal(serial_tx(s, got, 2), 2);
+	assert_int_equal(loop_drain(s->port.eventfd), 1);
+	assert_int_equal(port_tx(&s->port, got, 2), 2);
 	assert_memory_equal(got, "ab", 2);
 	out(s, DATA, 'd');
-	assert_int_equal(loop_drain(s->eventfd), 0); /* it was not empty */
-	assert_int_equal(serial_tx(s, got, 8), 2);
+	assert_int_equal(loop_drain(s->port.eventfd), 0); /* it was not empty */
+	assert_int_equal(port_tx(&s->port, got, 8), 2);
 	assert_memory_equal(got, "cd", 2);
-	assert_int_equal(serial_tx(s, got, 8), 0);
+	assert_int_equal(port_tx(&s->port, got, 8), 0);
 	out(s, DATA, 'e');
-	assert_int_equal(loop_drain(s->eventfd), 1);
+	assert_int_equal(loop_drain(s->port.eventfd), 1);
 }
 
 static void a_full_ring_drops_the_newest(void **state)
 {
 	struct serial *s = *state;
-	uint8_t *got = malloc(SERIAL_RING_BYTES + 100), tail[8];
+	uint8_t *got = malloc(CONSOLE_RING_BYTES + 100), tail[8];
 
 	out(s, DATA, 'x'); /* so that the content wraps around the ring */
 	out(s, DATA, 'y');
-	assert_int_equal(serial_tx(s, got, 1), 1);
-	for (size_t i = 0; i < SERIAL_RING_BYTES + 50; i++) {
+	assert_int_equal(port_tx(&s->port, got, 1), 1);
+	for (size_t i = 0; i < CONSOLE_RING_BYTES + 50; i++) {
 		out(s, DATA, i % 251);
 		assert_int_equal(in(s, LSR) & 0x60, 0x60);
 	}
-	assert_int_equal(s->tx_dropped, 51);
-	assert_int_equal(serial_tx(s, got, SERIAL_RING_BYTES + 100), SERIAL_RING_BYTES);
+	assert_int_equal(s->out.dropped, 51);
+	assert_int_equal(port_tx(&s->port, got, CONSOLE_RING_BYTES + 100), CONSOLE_RING_BYTES);
 	assert_int_equal(got[0], 'y');
-	for (size_t i = 1; i < SERIAL_RING_BYTES; i++)
+	for (size_t i = 1; i < CONSOLE_RING_BYTES; i++)
 		assert_int_equal(got[i], (i - 1) % 251);
 	/* The tail has seen them all. */
 	assert_int_equal(serial_tail(s, tail, sizeof(tail)), sizeof(tail));
 	for (size_t i = 0; i < sizeof(tail); i++)
-		assert_int_equal(tail[i], (SERIAL_RING_BYTES + 50 - sizeof(tail) + i) % 251);
+		assert_int_equal(tail[i], (CONSOLE_RING_BYTES + 50 - sizeof(tail) + i) % 251);
 	free(got);
 }
 
 static void the_tail_outlives_the_reader(void **state)
 {
 	struct serial *s = *state;
-	char tail[SERIAL_TAIL_BYTES + 1];
+	char tail[CONSOLE_TAIL_BYTES + 1];
 
 	assert_int_equal(serial_tail(s, tail, sizeof(tail)), 0);
 	out(s, DATA, '1');
-	serial_disconnect(s);
-	assert_int_equal(s->tx_dropped, 1);
-	loop_drain(s->eventfd);
+	s->port.ops->disconnect(&s->port);
+	assert_int_equal(s->out.dropped, 1);
+	loop_drain(s->port.eventfd);
 	out(s, DATA, '2');
-	assert_int_equal(loop_drain(s->eventfd), 0);
-	assert_int_equal(serial_tx(s, tail, sizeof(tail)), 0);
+	assert_int_equal(loop_drain(s->port.eventfd), 0);
+	assert_int_equal(port_tx(&s->port, tail, sizeof(tail)), 0);
 	assert_int_equal(serial_tail(s, tail, sizeof(tail)), 2);
 	assert_memory_equal(tail, "12", 2);
 	for (int i = 0; i < 5000; i++)
 		out(s, DATA, i % 100);
-	assert_int_equal(serial_tail(s, tail, sizeof(tail)), SERIAL_TAIL_BYTES);
-	assert_int_equal(tail[SERIAL_TAIL_BYTES - 1], 99);
+	assert_int_equal(serial_tail(s, tail, sizeof(tail)), CONSOLE_TAIL_BYTES);
+	assert_int_equal(tail[CONSOLE_TAIL_BYTES - 1], 99);
 }
 
 static void input_waits_for_room(void **state)
@@ -317,21 +317,21 @@ static void input_waits_for_room(void **state)
 	struct serial *s = *state;
 	static const char text[20] = "0123456789abcdefghij";
 
-	assert_int_equal(serial_rx(s, text, 20), 1); /* without FIFO: one byte */
+	assert_int_equal(port_rx(&s->port, text, 20), 1); /* without FIFO: one byte */
 	in(s, DATA);
-	assert_int_equal(loop_drain(s->eventfd), 1);
+	assert_int_equal(loop_drain(s->port.eventfd), 1);
 	out(s, FCR, 1);
-	assert_int_equal(serial_rx(s, text, 20), 16);
-	assert_int_equal(serial_rx(s, text + 16, 4), 0);
+	assert_int_equal(port_rx(&s->port, text, 20), 16);
+	assert_int_equal(port_rx(&s->port, text + 16, 4), 0);
 	for (int i = 0; i < 16; i++) {
-		assert_int_equal(loop_drain(s->eventfd), 0);
+		assert_int_equal(loop_drain(s->port.eventfd), 0);
 		assert_int_equal(in(s, DATA), text[i]);
 	}
-	assert_int_equal(loop_drain(s->eventfd), 1);
-	assert_int_equal(serial_rx(s, text + 16, 4), 4);
+	assert_int_equal(loop_drain(s->port.eventfd), 1);
+	assert_int_equal(port_rx(&s->port, text + 16, 4), 4);
 	for (int i = 0; i < 4; i++)
 		in(s, DATA);
-	assert_int_equal(loop_drain(s->eventfd), 0); /* all was taken: nobody waits */
+	assert_int_equal(loop_drain(s->port.eventfd), 0); /* all was taken: nobody waits */
 }
 
 static void loopback_cuts_the_input(void **state)
@@ -340,11 +340,11 @@ static void loopback_cuts_the_input(void **state)
 
 	out(s, FCR, 1);
 	out(s, MCR, 0x10);
-	assert_int_equal(serial_rx(s, "a", 1), 0);
-	assert_int_equal(loop_drain(s->eventfd), 0);
+	assert_int_equal(port_rx(&s->port, "a", 1), 0);
+	assert_int_equal(loop_drain(s->port.eventfd), 0);
 	out(s, MCR, 0);
-	assert_int_equal(loop_drain(s->eventfd), 1);
-	assert_int_equal(serial_rx(s, "a", 1), 1);
+	assert_int_equal(loop_drain(s->port.eventfd), 1);
+	assert_int_equal(port_rx(&s->port, "a", 1), 1);
 	assert_int_equal(in(s, DATA), 'a');
 }
 
@@ -360,7 +360,7 @@ static void restored_port_raises_what_it_owes(void **state)
 	out(s, DATA, 'x');
 	assert_int_equal(serial_create(NULL, true, &t, NULL), 0);
 	t->regs = s->regs;
-	assert_int_equal(serial_rx(t, "", 0), 0);
+	assert_int_equal(port_rx(&t->port, "", 0), 0);
 	assert_int_equal(edges(t), 1);
 	assert_int_equal(in(t, IIR), 0x02);
 	serial_destroy(t);

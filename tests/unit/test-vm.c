@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +94,8 @@ static int play(unsigned index, struct kvm_run *run)
 /* ---- a VM around it ---- */
 
 struct fixture {
+	bool track_dirty; /* asked for before create() */
+	enum huge_pages huge_pages;
 	char dir[64], kernel[96], disk[96], console[96], metrics[96];
 	struct vm_config cfg;
 	struct resources res;
@@ -184,11 +187,22 @@ static int create(struct fixture *f, unsigned cpus)
 	assert_int_equal(errors.n, 0);
 	f->cfg.no_seccomp = f->cfg.no_landlock = true;
 	f->cfg.shutdown_timeout_ms = 60;
+	f->cfg.track_dirty_pages = f->track_dirty;
+	f->cfg.huge_pages = f->huge_pages;
 	resources_init(&f->res);
 	assert_int_equal(resources_open(&f->res, &f->cfg, &f->err), 0);
 	f->vm = calloc(1, sizeof(*f->vm));
 	r = vm_open(f->vm, &f->cfg, &f->timeline, &f->err);
+	if (r == 0)
+		r = vm_open_console(f->vm, &f->err);
 	return r < 0 ? r : vm_create(f->vm, &f->res, &f->err);
+}
+
+static int run_vm(struct fixture *f)
+{
+	int r = vm_start(f->vm, &f->err);
+
+	return r < 0 ? r : vm_wait(f->vm, &f->err);
 }
 
 static int run(struct fixture *f, unsigned cpus, const struct step *steps, size_t n)
@@ -199,7 +213,7 @@ static int run(struct fixture *f, unsigned cpus, const struct step *steps, size_
 	wrong_reads = 0;
 	if (create(f, cpus) < 0)
 		fail_msg("create: %s", f->err.msg);
-	if (vm_run(f->vm, &f->err) < 0)
+	if (run_vm(f) < 0)
 		fail_msg("run: %s", f->err.msg);
 	assert_int_equal(wrong_reads, 0);
 	return vm_exit_status(f->vm);
@@ -339,7 +353,7 @@ static void deaf_guest_is_killed_with_19(void **state)
 	script_len = script_at = 0;
 	assert_int_equal(create(f, 1), 0);
 	life_ask(&f->vm->life, "test");
-	assert_int_equal(vm_run(f->vm, &f->err), 0);
+	assert_int_equal(run_vm(f), 0);
 	assert_int_equal(vm_exit_status(f->vm), 19);
 	assert_int_equal(f->vm->life.stage, LIFE_CTRL_ALT_DEL);
 	assert_true(atomic_load(&f->vm->pm.irq.raised) == 1);
@@ -355,9 +369,105 @@ static void first_end_counts(void **state)
 	assert_int_equal(create(f, 1), 0);
 	vm_end(f->vm, VM_END_POWEROFF, NULL, "one");
 	vm_end(f->vm, VM_END_PANIC, NULL, "two");
-	assert_int_equal(vm_run(f->vm, &f->err), 0);
+	assert_int_equal(run_vm(f), 0);
 	assert_int_equal(vm_exit_status(f->vm), 0);
 	assert_string_equal(f->vm->report.text, "one");
+}
+
+/* ---- pause; the loop thread's part is played by a timer ---- */
+
+static struct pauser {
+	struct loop_src src;
+	struct vm *vm;
+	unsigned ticks, entered; /* entered: when it was paused */
+	bool signal, overdone;
+} pauser;
+static _Atomic unsigned entries; /* into the guest */
+
+static int play_and_count(unsigned index, struct kvm_run *run)
+{
+	atomic_fetch_add(&entries, 1);
+	return play(index, run);
+}
+
+/* Ticks 1..20: paused, twice; then it goes on until a second of its time has shown that it does. */
+static void on_tick(struct loop_src *src, uint32_t events)
+{
+	struct pauser *p = container_of(src, struct pauser, src);
+
+	(void)events;
+	loop_drain(src->fd);
+	p->ticks++;
+	if (p->ticks == 1) {
+		assert_int_equal(vm_pause(p->vm, NULL), 0);
+		p->entered = atomic_load(&entries);
+		assert_int_equal(fake_kvm.n_kvmclock_ctrls, 0);
+	} else if (p->ticks == 10) {
+		assert_int_equal(vm_pause(p->vm, NULL), 0);
+		if (p->signal)
+			kill(getpid(), SIGTERM);
+	} else if (p->ticks == 20) {
+		assert_true(vm_paused(p->vm));
+		p->overdone = p->entered != atomic_load(&entries);
+		vm_resume(p->vm);
+		vm_resume(p->vm);
+		assert_false(vm_paused(p->vm));
+	} else if (p->ticks > 20 && atomic_load(&entries) > p->entered + 20) {
+		vm_end(p->vm, VM_END_POWEROFF, NULL, "done");
+	}
+}
+
+static void run_paused(struct fixture *f, bool signal)
+{
+	static const struct step steps[] = { { .reason = KVM_EXIT_INTR } };
+	int fd = loop_timer_open(NULL);
+
+	script = steps;
+	script_len = script_at = 0;
+	fake_kvm.run = play_and_count;
+	atomic_store(&entries, 0);
+	assert_int_equal(create(f, 4), 0);
+	pauser = (struct pauser){ .src = { on_tick, "tick", -1 }, .vm = f->vm, .signal = signal };
+	assert_int_equal(loop_add(&f->vm->loop, &pauser.src, fd, EPOLLIN), 0);
+	assert_int_equal(loop_timer_set(fd, 2 * NSEC_PER_MSEC, 2 * NSEC_PER_MSEC), 0);
+	assert_int_equal(run_vm(f), 0);
+	loop_del(&f->vm->loop, &pauser.src);
+	close(fd);
+}
+
+static void paused_vcpus_stay_out_of_the_guest_and_come_back(void **state)
+{
+	struct fixture *f = *state;
+
+	fake_kvm.fail_kvmclock_ctrl = -EINVAL; /* this guest has no kvm-clock */
+	run_paused(f, false);
+	assert_true(pauser.ticks > 20);
+	assert_false(pauser.overdone);
+	assert_int_equal(fake_kvm.n_kvmclock_ctrls, 4);
+	assert_int_equal(atomic_load(&f->vm->vcpus[3].kvmclock_ctrl_fails), 1);
+	assert_int_equal(vm_exit_status(f->vm), 0);
+}
+
+static void sigterm_ends_a_paused_vm_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	run_paused(f, true);
+	assert_true(pauser.ticks < 20);
+	assert_int_equal(vm_exit_status(f->vm), 19);
+	assert_non_null(strstr(report(f), "signal TERM while it was paused"));
+}
+
+static void vm_that_has_ended_is_not_paused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(create(f, 1), 0);
+	vm_end(f->vm, VM_END_POWEROFF, NULL, "one");
+	assert_int_equal(vm_pause(f->vm, &f->err), -ESHUTDOWN);
+	assert_string_equal(f->err.msg, "the VM cannot be paused: the VM has ended");
+	assert_false(vm_paused(f->vm));
+	assert_int_equal(run_vm(f), 0);
 }
 
 static void metrics_are_one_json_object(void **state)
@@ -384,6 +494,25 @@ static void failed_ioeventfd_is_an_error_that_names_the_queue(void **state)
 	assert_non_null(strstr(f->err.msg, "disk0.q0"));
 }
 
+static void memory_is_as_configured(void **state)
+{
+	struct fixture *f = *state;
+
+	f->track_dirty = true;
+	f->huge_pages = HUGE_PAGES_TRANSPARENT;
+	assert_int_equal(create(f, 1), 0);
+	assert_int_equal(fake_kvm.n_regions, 1);
+	assert_int_equal(fake_kvm.region_flags, KVM_MEM_LOG_DIRTY_PAGES);
+}
+
+static void dirty_pages_are_not_logged_by_default(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(create(f, 1), 0);
+	assert_int_equal(fake_kvm.region_flags, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -398,7 +527,12 @@ int main(void)
 		TEST(unknown_exit_ends_with_18),
 		TEST(deaf_guest_is_killed_with_19),
 		TEST(first_end_counts),
+		TEST(paused_vcpus_stay_out_of_the_guest_and_come_back),
+		TEST(sigterm_ends_a_paused_vm_at_once),
+		TEST(vm_that_has_ended_is_not_paused),
 		TEST(metrics_are_one_json_object),
+		TEST(memory_is_as_configured),
+		TEST(dirty_pages_are_not_logged_by_default),
 		TEST(failed_ioeventfd_is_an_error_that_names_the_queue),
 	};
 

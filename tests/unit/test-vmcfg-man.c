@@ -60,13 +60,9 @@ static void write_row(const struct vmcfg_row *row, FILE *out)
 	char accepts[128], line[256];
 
 	fprintf(out, ".It Ic %s\n", row->key);
-	if (row->type == VMCFG_NO_FLAG || row->type == VMCFG_NO_CHOICE ||
-		row->type == VMCFG_NO_OBJECT || row->type == VMCFG_NO_LIST) {
+	if (row->type == VMCFG_NO_FLAG || row->type == VMCFG_NO_OBJECT) {
 		fprintf(out, "Not supported; may be null%s.\n",
-			row->type == VMCFG_NO_FLAG	   ? " or false"
-			: row->type == VMCFG_NO_CHOICE ? " or \\(dqNone\\(dq"
-			: row->type == VMCFG_NO_LIST   ? " or []"
-						       : "");
+			row->type == VMCFG_NO_FLAG ? " or false" : "");
 		return;
 	}
 	if (row->type == VMCFG_NESTED) {
@@ -80,7 +76,8 @@ static void write_row(const struct vmcfg_row *row, FILE *out)
 		snprintf(line, sizeof(line), "%s, required.", accepts);
 	else if (row->type == VMCFG_IGNORED)
 		snprintf(line, sizeof(line), "%s, ignored.", accepts);
-	else if (row->type == VMCFG_WORDS || (row->optional && !row->names))
+	else if (row->type == VMCFG_WORDS || row->type == VMCFG_JSON ||
+		(row->optional && !row->names))
 		snprintf(line, sizeof(line), "%s.", accepts);
 	else if (row->type == VMCFG_STRING)
 		snprintf(line, sizeof(line), "%s%s%s.", accepts, row->def_text ? ", default " : "",
@@ -113,7 +110,7 @@ static char *section_text(const struct vmcfg_section *s)
 
 static bool documented(const struct vmcfg_section *s)
 {
-	return s->kind != VMCFG_NONE && s->kind != VMCFG_LAUNCH;
+	return s->kind != VMCFG_VALUE && s->kind != VMCFG_LAUNCH;
 }
 
 /* Top-level sections and what is nested in them; NULL behind the last. */
@@ -164,7 +161,7 @@ static void every_key_is_in_the_manual(void **state)
 	for (size_t i = 0; (s = nth(i)); i++) {
 		char *text;
 
-		if (s->kind == VMCFG_NONE)
+		if (s->kind == VMCFG_VALUE)
 			assert_non_null(strstr(page, s->name));
 		if (!documented(s))
 			continue;

@@ -157,7 +157,7 @@ static void flags_and_a_document_together(void **state)
 
 static void a_mac_is_stable_with_an_id_and_random_without(void **state)
 {
-	struct run a, b;
+	static struct run a, b;
 
 	(void)state;
 	run_ok(&a, "--id web-1 --net tap=a --net tap=b");
@@ -187,7 +187,7 @@ static void a_dump_gives_the_same_interfaces(void **state)
 {
 	static char text[1 << 16], again[1 << 16];
 	struct vmcfg_errors e = { 0 };
-	struct vm_config cfg;
+	static struct vm_config cfg;
 	struct run r;
 	FILE *f;
 

@@ -219,6 +219,27 @@ static void absent_keys_have_firecrackers_defaults(void **state)
 	vmcfg_done(&cfg);
 }
 
+/* A balloon is there if its object is; Firecracker's defaults are none of its extras. */
+static void a_balloon_needs_its_object(void **state)
+{
+	static const char text[] = "{\"boot-source\": {\"kernel_image_path\": \"k\"},"
+				   "\"balloon\": {\"amount_mib\": 128, \"deflate_on_oom\": false}}";
+	static const char none[] = "{\"boot-source\": {\"kernel_image_path\": \"k\"}}";
+	struct vm_config cfg;
+
+	(void)state;
+	read_ok(&cfg, text, sizeof(text) - 1, "b.json");
+	assert_true(cfg.balloon.present);
+	assert_int_equal(cfg.balloon.amount_mib, 128);
+	assert_false(cfg.balloon.deflate_on_oom);
+	assert_int_equal(cfg.balloon.stats_interval_s, 0);
+	assert_false(cfg.balloon.hinting || cfg.balloon.reporting);
+	vmcfg_done(&cfg);
+	read_ok(&cfg, none, sizeof(none) - 1, "n.json");
+	assert_false(cfg.balloon.present);
+	vmcfg_done(&cfg);
+}
+
 static void the_root_drive_comes_first(void **state)
 {
 	struct vm_config cfg;
@@ -245,6 +266,7 @@ int main(void)
 		cmocka_unit_test(too_large_documents_are_not_read),
 		cmocka_unit_test(errors_are_single_lines_and_bounded),
 		cmocka_unit_test(absent_keys_have_firecrackers_defaults),
+		cmocka_unit_test(a_balloon_needs_its_object),
 		cmocka_unit_test(the_root_drive_comes_first),
 	};
 

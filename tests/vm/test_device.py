@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices as a correct driver sees them, and what it leaves on the host's disks."""
+import json
 import os
 import random
 import time
@@ -91,6 +92,19 @@ def _():
 @vt.test("entropy device fills what it is given, and no more")
 def _():
     guest("rng").passed()
+
+
+@vt.test("balloon: what is given up or reported is zero, its neighbours are not")
+def _():
+    path, metrics = (os.path.join(vt.tmp(), name) for name in ("balloon.json", "metrics"))
+    with open(path, "w", encoding="ascii") as f:
+        f.write('{"balloon": {"amount_mib": 5, "deflate_on_oom": false, "stats_polling_interval_s": 1,'
+                '"free_page_hinting": true, "free_page_reporting": true}}')
+    guest("balloon", "--config-file", path, "--metrics-path", metrics).passed()
+    with open(metrics, encoding="ascii") as f:
+        c = json.loads(f.readlines()[-1])["balloon"]
+    vt.same((c["inflated_pages"], c["skipped_pages"], c["deflated_pages"]), (15, 6, 21), "pages")
+    vt.same((c["report_ranges"], c["discard_errors"], c["report_errors"]), (6, 0, 0), "ranges")
 
 
 @vt.test("console input: 5000 bytes from a pipe arrive, none lost or doubled")

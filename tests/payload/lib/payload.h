@@ -209,6 +209,9 @@ static inline void irq_wait(void)
 void smp_start(uint8_t apic_id, void (*fn)(unsigned apic_id));
 bool smp_wait(volatile uint32_t *counter, uint32_t value);
 
+/* high.c: maps the GiB that gpa is in, which is beyond the first 8; once. */
+void high_map(uint64_t gpa);
+
 /* tables.c */
 struct acpi_header {
 	char signature[4];

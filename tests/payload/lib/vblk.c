@@ -34,6 +34,13 @@ int blk_do(struct blk *b, uint32_t type, uint64_t sector, void *data, uint32_t l
 	CHECK(head == want, "used entry has head %u, not %u", head, want);
 	CHECK(got >= 1 && got <= (in ? len : 0) + 1, "type %u: %u bytes written, %u possible", type,
 		got, (in ? len : 0) + 1);
+	if (status == BLK_OK) {
+		b->reads += type == BLK_IN;
+		b->read_bytes += type == BLK_IN ? len : 0;
+		b->writes += type == BLK_OUT;
+		b->written_bytes += type == BLK_OUT ? len : 0;
+		b->flushes += type == BLK_FLUSH;
+	}
 	return status;
 }
 

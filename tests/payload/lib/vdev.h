@@ -139,6 +139,8 @@ struct blk {
 	struct vdev dev;
 	struct virtq *q; /* the queue in use */
 	uint64_t sectors;
+	/* What blk_do() has done and was answered well. */
+	uint64_t reads, read_bytes, writes, written_bytes, flushes;
 };
 
 /* Reset, negotiate, one queue, DRIVER_OK. */

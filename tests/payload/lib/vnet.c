@@ -54,6 +54,8 @@ void net_send(struct net *n, const void *frame, uint32_t len)
 	CHECK(virtq_wait(n->tx, &head, &got), "a frame of %u bytes was not taken", len);
 	CHECK(head == want && got == 0, "used entry %u with %u bytes, not %u with 0", head, got,
 		want);
+	n->tx_packets++;
+	n->tx_bytes += len;
 }
 
 uint32_t net_recv(struct net *n, uint8_t **ret_frame)
@@ -72,6 +74,8 @@ uint32_t net_recv(struct net *n, uint8_t **ret_frame)
 	CHECK(got >= NET_HEADER + 14 && got <= NET_BUFFER, "a packet of %u bytes", got);
 	CHECK(((struct net_header *)last)->buffers == 1, "num_buffers is %u",
 		((struct net_header *)last)->buffers); /* 5.1.6.4.1: with or without MRG_RXBUF */
+	n->rx_packets++;
+	n->rx_bytes += got - NET_HEADER;
 	*ret_frame = last + NET_HEADER;
 	return got - NET_HEADER;
 }

@@ -30,6 +30,8 @@ struct net {
 	struct vdev dev;
 	struct virtq *rx, *tx, *ctrl; /* ctrl only with CTRL_VQ */
 	uint8_t mac[6];
+	/* Frames of net_send() and net_recv(), and their bytes. */
+	uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes;
 };
 
 /* Reset, negotiate, queues of the first pair, control queue, DRIVER_OK; posts receive buffers. */
