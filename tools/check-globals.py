@@ -23,6 +23,8 @@ ALLOWED = {
     ('console-tty', 'raw_fd'): 'the terminal to give back, for a signal handler',
     ('console-tty', 'saved'): 'the same',
     ('vcpu', 'own_run'): 'per thread, for the handler of the kick signal',
+    ('fatal', 'counters'): 'of signals, which belong to the process',
+    ('fatal', 'state'): 'for the signal handlers, set before the sandbox',
     ('seccomp', 'report'): 'for a signal handler, set before the first filter',
     ('seccomp', 'reporting'): 'per thread, in the signal handler',
 }

@@ -36,7 +36,7 @@ static const struct serde_object interval_body = { "BalloonUpdateStatsConfig", t
 	interval_fields, ARRAY_SIZE(interval_fields) };
 
 static const struct serde_field start_fields[] = {
-	{ "acknowledge_on_stop", { SERDE_BOOL } },
+	{ "acknowledge_on_stop", { SERDE_BOOL }, .not_null = true },
 };
 static const struct serde_object start_body = { "StartHintingCmd", false, start_fields,
 	ARRAY_SIZE(start_fields) };

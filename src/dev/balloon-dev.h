@@ -51,7 +51,7 @@ static inline struct balloon *balloon_of(struct virtio_dev *v)
 /* A driver is there and can be told something, now or when the VM goes on. Lock held. */
 static inline bool balloon_active(const struct virtio_dev *v)
 {
-	return virtio_running(v);
+	return virtio_alive(v);
 }
 
 static inline void balloon_add(_Atomic uint64_t *counter, uint64_t n)

@@ -128,7 +128,7 @@ struct virtio_link {
 struct virtio_counters {
 	_Atomic uint64_t kicks;	       /* that reached the device */
 	_Atomic uint64_t stray_kicks;  /* for a queue that is not running, or that does not exist */
-	_Atomic uint64_t empty_kicks;  /* virtio_drain() found no request */
+	_Atomic uint64_t empty_kicks;  /* a queue of requests had none when it was looked at */
 	_Atomic uint64_t interrupts, config_interrupts;
 	_Atomic uint64_t resets;
 	_Atomic uint64_t bad_access;   /* registers: width, offset, value or moment was wrong */

@@ -143,7 +143,7 @@ bool vm_destroy(struct vm *vm);
 
 /*
  * The VM stands still: vCPUs wait outside of the guest, no device takes anything from the guest or
- * from the host, what was in flight is done. Timers of the guest's time go on. 0, also if it did
+ * from the host, what was in flight is done. The guest's clock goes on. 0, also if it did
  * already; negative, and it runs on: it has ended, or a vCPU or a disk did not answer in
  * VM_PAUSE_TIMEOUT_NS. Loop thread, while vm_wait() serves the loop; does not dispatch.
  */

@@ -124,11 +124,11 @@ static int launch(void *owner, struct volt_err *err)
 		r = vm_open_console(p->vm, err);
 	if (r == 0)
 		r = resources_net_open(&p->res, &p->cfg, &p->vm->loop, err);
-	if (r == 0)
-		r = confine_process(&p->cfg, &p->res, err);
 	if (r == 0 && p->cfg.firecracker)
 		r = fatal_init(&p->vm->metrics, p->res.logfd >= 0 ? p->res.logfd : STDOUT_FILENO,
 			err);
+	if (r == 0)
+		r = confine_process(&p->cfg, &p->res, err);
 	timeline_mark(&p->timeline, TIMELINE_CONFIG);
 	p->spent = r == 0;
 	if (r == 0)

@@ -125,7 +125,7 @@ PATHS = [
     Path("/balloon/statistics", ("GET", POST, None), ("PATCH", POST, Object(
         "BalloonUpdateStatsConfig", req("stats_polling_interval_s", U16, 1)))),
     Path("/balloon/hinting/start", ("PATCH", POST, Object(
-        "StartHintingCmd", opt("acknowledge_on_stop", BOOL, True), deny=False))),
+        "StartHintingCmd", default("acknowledge_on_stop", BOOL, True), deny=False))),
     Path("/balloon/hinting/stop", ("PATCH", POST, ANY)),
     Path("/balloon/hinting/status", ("GET", POST, None)),
     Path("/logger", ("PUT", PRE, Object(
@@ -248,6 +248,8 @@ def wrong_values(f, others):
         return
     if kind is ANY:
         return
+    if kind is IPV4:
+        yield f"{f.name} that is none", *bad('"x"', "invalid IPv4 address syntax")
     if kind in (STR, PATH, IPV4, MAP, BOOL) or isinstance(kind, (Object, List)):
         yield f"{f.name} a number", *bad("1", f"invalid type: integer `1`, expected {expected(kind)}")
         return

@@ -160,7 +160,7 @@ def _through_the_api(kernel):
     import api  # pylint: disable=import-outside-toplevel
     backend, path = Tap(), os.path.join(vt.tmp(), "api.sock")
     g = _start(kernel, backend, {"version": "V2"}, words=("--api-sock", path))
-    client = api.Api(path)
+    client = api.Client(path)
     vt.same(client.request("GET", "/mmds")[2], DATA, "GET /mmds")
     vt.same(client.request("PATCH", "/mmds", {"latest": {"meta-data": {"ami-id": "ami-5"}}})[0], 204,
             "PATCH /mmds")

@@ -134,6 +134,21 @@ static void nobody_is_asked_while_the_device_has_failed(void **state)
 	assert_true(drv_wait(&f->d, &f->loop, 2, &id, &len));
 }
 
+/* Nothing is written into a guest that stands still; its statistics go on with it. */
+static void a_pause_puts_the_question_off(void **state)
+{
+	struct bg *f = *state;
+	uint32_t id, len;
+
+	give_stats(f, 0);
+	assert_int_equal(virtio_pause(f->v, loop_now_ns() + NSEC_PER_SEC), 0);
+	assert_int_equal(loop_poll(&f->loop, 10000), 0); /* the timer, which is all there is */
+	assert_false(drv_used(&f->d, 2, &id, &len));
+	virtio_resume(f->v);
+	assert_true(drv_wait(&f->d, &f->loop, 2, &id, &len));
+	assert_int_equal(balloon_counters(f->v)->stats_updates, 1);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, bg_teardown)
@@ -142,6 +157,7 @@ int main(void)
 		T(a_new_interval_asks_at_once),
 		T(forged_statistics_are_counted),
 		T(nobody_is_asked_while_the_device_has_failed),
+		T(a_pause_puts_the_question_off),
 	};
 
 	log_init(&(struct log_config){ .id = "test", .fd = -1 });

@@ -248,6 +248,12 @@ static void target_changes_are_told(void **state)
 	assert_int_equal(bg_config32(f, 0), 0);
 	assert_int_equal(bg_config32(f, 2), 0);
 	assert_int_equal(f->v->counters.bad_config, 3);
+	/* A VM that stands still learns of it when it goes on. */
+	assert_int_equal(virtio_pause(f->v, loop_now_ns() + NSEC_PER_SEC), 0);
+	assert_int_equal(balloon_set_target(f->v, 2), 0);
+	virtio_resume(f->v);
+	assert_int_equal(bg_config32(f, 0), 2 * 256);
+	assert_int_equal(bg_interrupts(f), 2);
 	drv_reset(&f->d);
 	assert_int_equal(bg_config32(f, 1), 0);
 	assert_int_equal(balloon_set_target(f->v, 1), -ENXIO);

@@ -101,6 +101,11 @@ static void levels_and_modules_leave_lines_out(void **state)
 	assert_int_equal(log_level_from_name("OFF"), LOG_OFF);
 	assert_int_equal(log_level_from_name("verbose"), -1);
 	assert_string_equal(log_level_name(LOG_ERROR), "ERROR");
+	init(LOG_WARN, false, NULL);
+	assert_true(log_shows(LOG_WARN));
+	assert_false(log_shows(LOG_INFO));
+	log_init(&(struct log_config){ .fd = -1, .level = LOG_DEBUG });
+	assert_false(log_shows(LOG_ERROR));
 }
 
 static void a_long_line_is_cut_and_ends(void **state)

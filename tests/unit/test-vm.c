@@ -483,6 +483,8 @@ static void metrics_are_one_json_object(void **state)
 	assert_non_null(strstr(line, "\"serial\":{\"tx_bytes\":1,"));
 	assert_non_null(strstr(line, "\"disk0\":{\"kicks\":"));
 	assert_non_null(strstr(line, "\"vcpu 1\":{"));
+	assert_ptr_not_equal(strchr(line, '\n'), strrchr(line, '\n')); /* from the start, too */
+	assert_non_null(strstr(line, "\"exits_io_out\":2,\"exits_mmio_read\":0,"));
 }
 
 static void failed_ioeventfd_is_an_error_that_names_the_queue(void **state)

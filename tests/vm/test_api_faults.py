@@ -26,6 +26,16 @@ TAP = ("Network config error: Could not create the network device: Open tap devi
        "TUN/TAP Backend provided by {}. Check our documentation on setting up the network devices.")
 
 
+MMDS = "MMMDS config error: "
+HOTPLUG = (
+    ("Block size must not be lower than 2 MiB", {"total_size_mib": 1024, "block_size_mib": 1}),
+    ("Block size must be a power of 2", {"total_size_mib": 1024, "block_size_mib": 3}),
+    ("Slot size must not be lower than 128 MiB", {"total_size_mib": 1024, "slot_size_mib": 64}),
+    ("Slot size must be a multiple of block size (256 MiB)", {"total_size_mib": 1024, "block_size_mib": 256}),
+    ("Total size must not be lower than slot size (128 MiB)", {"total_size_mib": 64}),
+    ("Total size must be a multiple of slot size (128 MiB)", {"total_size_mib": 200}))
+
+
 def drive(name, root=False, **more):
     return "PUT", f"/drives/{name}", {"drive_id": name, "is_root_device": root, **more}
 
@@ -98,6 +108,28 @@ BEFORE = (
      put("/metrics", metrics_path="$DIR/other"), METRICS),
     ("metrics that cannot be opened", [], put("/metrics", metrics_path="/none/metrics"),
      f"Metrics error: Cannot initialize the metrics system due to bad user input: {NO_FILE}"),
+    ("no interface for metadata", [], put("/mmds/config", network_interfaces=[]),
+     MMDS + "The list of network interface IDs that allow forwarding MMDS requests is empty."),
+    ("unknown interface for metadata", [], put("/mmds/config", network_interfaces=["x"]),
+     MMDS + "The list of network interface IDs provided contains at least one ID that does not correspond to "
+     "any existing network interface."),
+    ("metadata at an address that is not local", [net("n", "vt0")],
+     put("/mmds/config", network_interfaces=["n"], ipv4_address="10.0.0.1"),
+     MMDS + "The MMDS IPv4 address is not link local."),
+    ("PATCH of no metadata", [], patch("/mmds", a=1), "MMDS error: The MMDS data store is not initialized."),
+    ("root on pmem beside a root drive", [drive("d", True, path_on_host="$DIR/disk")],
+     put("/pmem/p", id="p", path_on_host="$DIR/disk2", root_device=True),
+     "Pmem config error: Attempt to add pmem as a root device while the root device defined "
+     "as a block device"),
+    ("second root on pmem", [put("/pmem/p", id="p", path_on_host="$DIR/disk", root_device=True)],
+     put("/pmem/q", id="q", path_on_host="$DIR/disk2", root_device=True),
+     "Pmem config error: A root pmem device already exist"),
+    ("root drive beside a root on pmem", [put("/pmem/p", id="p", path_on_host="$DIR/disk", root_device=True)],
+     drive("d", True, path_on_host="$DIR/disk2"),
+     "Drive config error: Attempt to add block as a root device while the root device defined "
+     "as a pmem device"),
+    *(("hotplug: " + text, [], put("/hotplug/memory", **body), "Memory hotplug config error: " + text)
+      for text, body in HOTPLUG),
     ("start without a kernel", [], put("/actions", action_type="InstanceStart"),
      "Start microvm error: Cannot start microvm without kernel configuration."),
     ("metrics are flushed too early", [], put("/actions", action_type="FlushMetrics"),

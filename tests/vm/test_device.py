@@ -186,3 +186,34 @@ def _():
     g.expect(g.out() == "", "something on standard output")
     with open(path, encoding="ascii") as f:
         g.expect("PASS" in f.read(), "no PASS in the file")
+
+
+@vt.test("virtio console: output is complete, and input by a pipe arrives in buffers of 7 bytes", timeout=60)
+def _():
+    text = bytes(random.Random(3).choice(b"abcdefghij\n") for _ in range(3000))
+    total = 0
+    for c in text:
+        total = (total * 31 + c) % 2**32
+    read, write = os.pipe()
+    os.write(write, text[:1000])    # waits for the driver
+    g = guest("vcon", "--console-device", "virtio", stdin=read)
+    os.close(read)
+    g.wait_for("ready\n")
+    want = "".join(f"virtio {i:04}\n" for i in range(500))
+    g.expect(want in g.out(), "lines of output are missing")
+    for at in range(1000, len(text), 700):
+        os.write(write, text[at:at + 700])
+        time.sleep(0.01)
+    os.write(write, b"~")
+    g.passed(seconds=40)
+    g.expect(f"got {len(text)} sum {total:x}\n" in g.out(), "input differs")
+    os.close(write)
+
+
+@vt.test("virtio console: without a console it still takes what is written")
+def _():
+    metrics = os.path.join(vt.tmp(), "metrics")
+    guest("vcon", "--console-device", "virtio", "--console", "off", "--metrics-path", metrics,
+          cmdline="no.input").wait(0)
+    with open(metrics, encoding="ascii") as f:
+        vt.same(json.loads(f.readline())["vcon"]["tx_bytes"], 500 * len("virtio 0000\n") + 6, "bytes")

@@ -84,11 +84,13 @@ def _():
 @vt.test("id and properties are in each line if they are asked for")
 def _():
     path = _path()
-    config = _document("end", "end=7", metrics={"metrics_path": path, "emit_id": True,
-                                                "properties": {"zone": "a\"b", "n": "\u00e9"}})
+    pmem = disk("pmem", 4096)
+    config = _document("end", "end=7", pmem=[{"id": "p0", "path_on_host": pmem}],
+                       metrics={"metrics_path": path, "emit_id": True,
+                                "properties": {"zone": "a\"b", "n": "\u00e9"}})
     _firecracker("--no-api", "--config-file", config).passed()
     for line in fcmetrics.lines(path):
-        fcmetrics.validate(line, ("id", "properties"), block=("rootfs", "data"))
+        fcmetrics.validate(line, ("id", "properties"), block=("rootfs", "data"), pmem=("p0",))
         vt.same((line["id"], line["properties"]), ("metered", {"zone": "a\"b", "n": "\u00e9"}))
 
 
@@ -112,6 +114,27 @@ def _():
              f"frames got: {n}, {got}")
     vt.check(n["tx_queue_event_count"] > 0 and n["rx_queue_event_count"] > 0 and n["rx_tap_event_count"] > 0,
              f"events: {n}")
+
+
+@vt.test("pmem and plugged memory: counted under Firecracker's names", timeout=60)
+def _():
+    with open(os.path.join(vt.tmp(), "pmem"), "wb") as f:
+        f.write(b"pmem file")
+        f.truncate((2 << 20) + 5000)
+    config = _document("pmem", f"expect.bytes={(2 << 20) + 5000} read.only=0",
+                       pmem=[{"id": "p0", "path_on_host": f.name}])
+    _firecracker("--no-api", "--config-file", config).passed(seconds=40)
+    lines = [fcmetrics.validate(line, block=("rootfs", "data"), pmem=("p0",))
+             for line in fcmetrics.lines(_path())]
+    p = _total(lines)["pmem_p0"]
+    vt.check(p["queue_event_count"] > 0 and p["activate_fails"] == 0, f"pmem: {p}")
+    os.unlink(_path())
+    config = _document("hotplug", **{"memory-hotplug": {"total_size_mib": 256}})
+    g = _firecracker("--no-api", "--config-file", config)
+    g.proc.wait(40 * vt.FACTOR)
+    lines = [fcmetrics.validate(line, block=("rootfs", "data")) for line in fcmetrics.lines(_path())]
+    m = _total(lines)["memory_hotplug"]
+    vt.check(m["queue_event_count"] > 0 and m["state_count"] + m["plug_count"] > 0, f"plugged memory: {m}")
 
 
 def _flush(client, path):
@@ -167,7 +190,7 @@ def _():
     stats = client.request("GET", "/volt/stats").value
     whole = _total(fcmetrics.lines(path))
     vt.same(stats["d0"]["reads"], whole["block_d0"]["read_count"], "reads, live and in all lines")
-    vt.same(stats["vcpu 0"]["exits_mmio_write"], whole["vcpu"]["exit_mmio_write"], "exits")
+    vt.same(stats["fc_vcpu 0"]["exits_mmio_write"], whole["vcpu"]["exit_mmio_write"], "exits")
     g.terminate()
     g.proc.wait(20 * vt.FACTOR)
 
