@@ -367,7 +367,7 @@ static json_t *bitmap(uint64_t mask, uint64_t value, unsigned bits)
 	for (unsigned i = 0; i < bits; i++) {
 		unsigned bit = bits - 1 - i;
 
-		text[2 + i] = mask >> bit & 1 ? (char)('0' + (value >> bit & 1)) : 'x';
+		text[2 + i] = (char)(mask >> bit & 1 ? '0' + (int)(value >> bit & 1) : 'x');
 	}
 	return json_string(text);
 }
