@@ -18,6 +18,7 @@
 #include "balloon.h"
 #include "dev.h"
 #include "drv.h"
+#include "input.h"
 #include "layout.h"
 #include "log.h"
 #include "loop.h"
@@ -39,11 +40,6 @@
 			abort();                                                                   \
 	} while (0)
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
 struct world {
 	struct gmem mem;
 	struct loop loop;
@@ -59,14 +55,6 @@ struct world {
 	struct balloon_hinting hinting;
 	bool ack;
 };
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 static uint8_t *map(size_t bytes)
 {

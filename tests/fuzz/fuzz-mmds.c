@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "input.h"
 #include "mmds-guest.h"
 
 #define CLIENTS	 40u
@@ -24,26 +25,6 @@
 		if (!(x))                                                                          \
 			abort();                                                                   \
 	} while (0)
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
-
-static uint16_t take16(struct input *in)
-{
-	uint16_t low = take(in);
-
-	return (uint16_t)(low | take(in) << 8);
-}
 
 static const char *const texts[] = {
 	"GET / HTTP/1.1\r\n\r\n",

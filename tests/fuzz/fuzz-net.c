@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "log.h"
 #include "nic.h"
 #include "num.h"
@@ -30,11 +31,6 @@
 		if (!(x))                                                                          \
 			abort();                                                                   \
 	} while (0)
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
 
 struct packet {
 	size_t bytes; /* with the header; 0: it is to be dropped */
@@ -61,21 +57,6 @@ struct world {
 };
 
 static struct packet expected[BURST], scratch;
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
-
-static uint16_t take16(struct input *in)
-{
-	uint16_t low = take(in);
-
-	return (uint16_t)(low | take(in) << 8);
-}
 
 static bool has(const struct world *w, unsigned bit)
 {

@@ -12,6 +12,7 @@
 
 #include "dev.h"
 #include "drv.h"
+#include "input.h"
 #include "log.h"
 #include "loop.h"
 #include "num.h"
@@ -29,11 +30,6 @@
 			abort();                                                                   \
 	} while (0)
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
 static struct {
 	struct gmem mem;
 	struct loop loop;
@@ -48,14 +44,6 @@ static struct {
 	unsigned n, answered;
 	bool flush[SLOTS], limited;
 } model;
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 static void make(void)
 {

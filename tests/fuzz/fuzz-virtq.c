@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
 #include "num.h"
 #include "virtq.h"
 
@@ -26,11 +27,6 @@
 			abort();                                                                   \
 	} while (0)
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
 struct segment {
 	uint64_t gpa, len;
 	bool in;
@@ -45,14 +41,6 @@ struct verdict {
 
 static uint8_t ram[RAM] __attribute__((aligned(4096))), frozen[RAM];
 static const struct gmem mem = { .regions = { { 0, RAM, ram } }, .n_regions = 1 };
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 /* Four bytes describe a descriptor; most values give one that is all right. */
 static void put_desc(struct input *in, unsigned table, unsigned i, unsigned entries)

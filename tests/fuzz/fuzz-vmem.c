@@ -10,6 +10,7 @@
 #include "dev.h"
 #include "drv.h"
 #include "fake-kvm.h"
+#include "input.h"
 #include "log.h"
 #include "loop.h"
 #include "num.h"
@@ -35,11 +36,6 @@
 			abort();                                                                   \
 	} while (0)
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
 static struct {
 	struct gmem mem;
 	struct loop loop;
@@ -54,14 +50,6 @@ static struct {
 	unsigned n, wanted; /* blocks */
 	bool refuse;	    /* KVM */
 } model;
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 static void start(void)
 {

@@ -17,6 +17,7 @@
 #include "blk.h"
 #include "dev.h"
 #include "drv.h"
+#include "input.h"
 #include "log.h"
 #include "loop.h"
 #include "num.h"
@@ -36,11 +37,6 @@
 			abort();                                                                   \
 	} while (0)
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
 struct world {
 	struct gmem mem;
 	struct loop loop;
@@ -52,14 +48,6 @@ struct world {
 	bool sound; /* the driver has done nothing wrong since its start */
 	uint8_t copy[SECTORS * 512];
 };
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 static uint32_t take32(struct input *in)
 {

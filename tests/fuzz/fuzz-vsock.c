@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "log.h"
 #include "vsock-guest.h"
 #include "vsock-mux.h"
@@ -31,11 +32,6 @@
 		if (!(x))                                                                          \
 			abort();                                                                   \
 	} while (0)
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
 
 /* A host program, and what it knows of its connection. */
 struct host {
@@ -56,14 +52,6 @@ struct world {
 	struct vg_packet p;
 	uint8_t data[VG_DATA_MAX];
 };
-
-static uint8_t take(struct input *in)
-{
-	if (in->left == 0)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 static uint32_t take_len(struct input *in, uint32_t most)
 {
