@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jails of volt-jailer: starting them, looking at them from outside, and taking them away."""
 import json
+import contextlib
+import glob
 import os
 import shutil
 import signal
@@ -94,10 +96,19 @@ def ns_of(pid, kind):
     return os.readlink(f"/proc/{pid}/ns/{kind}")
 
 
+def forget_cgroups():
+    """A run that was killed may have left empty groups, which would be taken for ours."""
+    for top in glob.glob("/sys/fs/cgroup/*/" + os.path.basename(ESCAPE)):
+        for folder, _, _ in os.walk(top, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
 def test(title, timeout=60):
     """As vt.test; what was started is killed."""
     def add(function):
         def wrapped():
+            forget_cgroups()
             try:
                 function()
             finally:

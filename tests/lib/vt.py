@@ -108,6 +108,7 @@ def _child(function, timeout, log, directory):
     os.dup2(log.fileno(), 2)
     os.environ["VT_TMP"] = directory
     os.chdir(directory)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it, for children too
     signal.signal(signal.SIGALRM, _time_is_over)
     signal.setitimer(signal.ITIMER_REAL, timeout)
     try:

@@ -223,8 +223,8 @@ def _():
 @vt.test("volt-vmm: the file and GET /volt/stats have Volt's names, and count from the start")
 def _():
     sock = os.path.join(vt.tmp(), "api")
-    g = guest("storm", "--api-sock", sock, "--metrics-path", _path(), disks=[disk()],
-              cmdline="rounds=1000000")
+    g = guest("storm", "--api-sock", sock, "--metrics-path", _path(), "--shutdown-timeout", 1,
+              disks=[disk()], cmdline="rounds=1000000")
     client = api_client(sock)
     g.wait_for("round 0\n")
     vt.same(client.request("PUT", "/actions", {"action_type": "FlushMetrics"}).status, 204)
