@@ -40,6 +40,7 @@ class Backend:
     link = None             # (namespace, link) whose state the guest must see, or None
     ping_in = True          # the outside can ping the guest
     seconds = 60            # for 64 MiB, one way
+    quick_mib = 64          # what make test moves; make soak moves 64 by all of them
 
     def __init__(self):
         self.guest, self.world_ip = GUEST, WORLD
@@ -164,6 +165,7 @@ class Passt(Backend):
     name = "passt"
     ping_in = False
     seconds = 150           # no offloads: 1448 bytes at a time through two processes
+    quick_mib = 16
     HOST, FAR = "192.0.2.2", "198.51.100.1"
 
     def __init__(self):
