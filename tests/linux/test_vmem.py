@@ -112,6 +112,8 @@ def _client(g, path):
 
 
 def _by_api(kernel):
+    if kernel == "cloud-6.12" and "VOLT_ROUNDS" not in os.environ:
+        raise vt.Skip("this guest has not been seen to boot in time in the lab; see docs/plan.md")
     help_text = subprocess.run([BINARY, "--help"], stdout=subprocess.PIPE, check=True).stdout
     if b"--api-sock" not in help_text:
         raise vt.Skip("volt-vmm has no --api-sock")
