@@ -93,7 +93,7 @@ echo $dev >/sys/bus/virtio/drivers/virtio_mem/bind
 
 def _rebound(kernel):
     if "VOLT_ROUNDS" not in os.environ:
-        raise vt.Skip("has never passed: the driver that comes back finds its memory busy; see docs/plan.md")
+        raise vt.Skip("has never passed (cloud-6.12: EBUSY when bound again); see docs/plan.md")
     _at_boot(kernel)
 
 
