@@ -322,25 +322,35 @@ static void make(struct world *w)
 	w->listenfd = vg_host_listen(&w->g, PORT, 128);
 	for (unsigned i = 0; i < HOSTS; i++)
 		w->hosts[i].fd = -1;
-	w->lowest_fd = dup(w->listenfd);
-	close(w->lowest_fd);
+	vg_reset(&w->g); /* an input starts it */
 }
 
-static void restart(struct world *w, struct input *in)
+static int lowest_free_fd(const struct world *w)
+{
+	int fd = dup(w->listenfd);
+
+	close(fd);
+	return fd;
+}
+
+static void start(struct world *w, struct input *in)
 {
 	uint8_t f = take(in);
-	int fd;
 
+	/* Not kept from one input to the next: the fuzzer opens descriptors in between. */
+	w->lowest_fd = lowest_free_fd(w);
+	vg_start(&w->g, f & 1 ? VIRTIO_COMMON_FEATURES : 0, f >> 1 & 31, 45 + (f >> 6) * 1300u);
+	/* What programs had asked for when they left. */
+	drv_poll(&w->g.loop);
+}
+
+static void end(struct world *w)
+{
 	vg_reset(&w->g);
 	for (unsigned i = 0; i < HOSTS; i++)
 		leave(&w->hosts[i]);
 	MUST(w->g.v->inflight == 0);
-	fd = dup(w->listenfd);
-	MUST(fd == w->lowest_fd);
-	close(fd);
-	vg_start(&w->g, f & 1 ? VIRTIO_COMMON_FEATURES : 0, f >> 1 & 31, 45 + (f >> 6) * 1300u);
-	/* What programs had asked for when they left. */
-	drv_poll(&w->g.loop);
+	MUST(lowest_free_fd(w) == w->lowest_fd);
 }
 
 static void send_some(struct world *w, struct input *in, struct host *h)
@@ -445,12 +455,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!w.s)
 		make(&w);
-	restart(&w, &in);
+	start(&w, &in);
 	for (unsigned i = 0; i < MOST_OPS && in.left > 0; i++) {
 		act(&w, &in);
 		check(&w, false);
 	}
 	vg_post(&w.g, 20);
 	settle(&w);
+	end(&w);
 	return 0;
 }
