@@ -52,18 +52,24 @@ static void sleep_ms(long ms)
 	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
 }
 
-/* Waits for a device node to appear, as its driver may still be probing. */
+/*
+ * Waits until a block device can be opened, as its driver may still be probing: the node is there a
+ * moment before the disk is, and a mount would fail in between.
+ */
 static void wait_for(const char *path)
 {
 	struct timespec t;
 	long start;
+	int fd;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	start = t.tv_sec;
-	while (access(path, F_OK) < 0 && t.tv_sec - start < ROOT_WAIT_S) {
+	while ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 && t.tv_sec - start < ROOT_WAIT_S) {
 		sleep_ms(2);
 		clock_gettime(CLOCK_MONOTONIC, &t);
 	}
+	if (fd >= 0)
+		close(fd);
 }
 
 static void read_cmdline(void)
