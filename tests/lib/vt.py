@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests of a folder, one process each, and prints ok and not ok lines.
 
-    tests/lib/vt.py FOLDER [--filter GLOB]... [--without NAME]... [--list]
+    tests/lib/vt.py FOLDER [--filter GLOB]... [--list | --ask]
+
+With --ask, the names of the tests to run come on standard input, each after the last one's result.
 
 A test is a function with @vt.test in a file FOLDER/test_STEM.py; its name is STEM/TITLE. It fails
 by raising, is skipped by raising vt.Skip(reason). It runs in its own process group, which is killed
@@ -44,10 +46,9 @@ class LabFault(Exception):
     """The lab, not the guest or the monitor, has failed: the test is to be run again."""
 
 
-def test(title, timeout=30, last=False):
-    """last: after those without, e.g. because it uses what they leave."""
+def test(title, timeout=30):
     def add(function):
-        _tests.append((last, f"{_stem}/{title}", timeout, function))
+        _tests.append((f"{_stem}/{title}", timeout, function))
         return function
     return add
 
@@ -91,7 +92,7 @@ def _load(folder):
     for path in sorted(glob.glob(os.path.join(folder, "test_*.py"))):
         _stem = os.path.basename(path)[5:-3]
         importlib.import_module(f"test_{_stem}")
-    return sorted(_tests, key=lambda t: t[0])
+    return _tests
 
 
 def _time_is_over(_signal, _frame):
@@ -104,6 +105,9 @@ def _time_is_over(_signal, _frame):
 
 def _child(function, timeout, log, directory):
     os.setpgid(0, 0)
+    nothing = os.open("/dev/null", os.O_RDONLY)  # the names of tests that --ask reads are not for a test
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     os.environ["VT_TMP"] = directory
@@ -169,30 +173,33 @@ def _report(number, name, status, output, timeout, took):
     sys.stdout.flush()
 
 
+def _asked_for(tests):
+    by_name = {t[0]: t for t in tests}
+    for line in iter(sys.stdin.readline, ""):
+        yield by_name[line.rstrip("\n")]
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("folder")
     p.add_argument("--filter", action="append", default=[])
-    p.add_argument("--without", action="append", default=[])
     p.add_argument("--list", action="store_true")
+    p.add_argument("--ask", action="store_true")
     args = p.parse_args()
     tests = [t for t in _load(args.folder)
-             if not args.filter or any(fnmatch.fnmatch(t[1], f) for f in args.filter)]
-    tests = [t for t in tests if t[1] not in args.without]
+             if not args.filter or any(fnmatch.fnmatch(t[0], f) for f in args.filter)]
+    if args.list:
+        for name, _, _ in tests:
+            print(name)
+        return 0
     with tempfile.TemporaryDirectory(prefix="volt-tests-") as directory:
         os.environ["VT_SHARED"] = directory
-        failed = _run_all(tests, args.list)
-    if not args.list:
-        print(f"1..{len(tests)}")
-    return 1 if failed else 0
+        return 1 if _run_all(_asked_for(tests) if args.ask else tests) else 0
 
 
-def _run_all(tests, only_list):
+def _run_all(tests):
     failed = 0
-    for number, (_, name, timeout, function) in enumerate(tests, 1):
-        if only_list:
-            print(name)
-            continue
+    for number, (name, timeout, function) in enumerate(tests, 1):
         for tries in range(1, LAB_TRIES + 1):
             started = time.monotonic()
             status, output = _run(function, timeout)
