@@ -24,6 +24,8 @@
 #define JAILED	(LAST | FILES | BIT(CAP_SYS_ADMIN))
 #define NEEDED	(JAILED | BIT(CAP_MKNOD))
 #define WELCOME BIT(CAP_SYS_RESOURCE) /* to raise a limit */
+/* To switch cpuset on (cgroup v2): it counts as setting the affinity of all processes below. */
+#define CGROUP	BIT(CAP_SYS_NICE)
 
 static int set_streams(struct volt_err *err)
 {
@@ -81,7 +83,7 @@ static int cut(uint64_t keep, uint64_t *ret_had, struct volt_err *err)
 int jail_rights_begin(const struct jail_args *a, struct volt_err *err)
 {
 	uint64_t had;
-	int r = cut(NEEDED | WELCOME, &had, err);
+	int r = cut(NEEDED | WELCOME | CGROUP, &had, err);
 
 	if (r < 0 || a->rootless)
 		return r;
