@@ -2,8 +2,9 @@
 """Every network back end with every kind of kernel: pings, full MTU, 64 MiB each way (16 by passt, which
 is slow, but for make soak), link flap.
 
-VOLT_ROUNDS=N: N times the traffic in one boot, and again in N / 10 further boots (make soak).
+VOLT_ROUNDS=N: the traffic N times, in three boots (make soak).
 """
+import math
 import os
 
 import vt
@@ -11,6 +12,7 @@ from linux import Talker
 from netback import BACKENDS, TapDhcp, connect, flap, full_ping, ping, reach, serve, transfer
 
 ROUNDS = int(os.environ.get("VOLT_ROUNDS", "1"))
+BOOTS = min(ROUNDS, 3)
 MIB = int(os.environ.get("VOLT_NET_MIB", "64"))
 SOAK = "VOLT_ROUNDS" in os.environ
 KERNELS = {"tuned": "tuned-pvh", "bare": "bare", "cloud-6.1": "cloud-6.1"}
@@ -20,12 +22,12 @@ def _mib(backend):
     return MIB if SOAK else min(MIB, backend.quick_mib)
 
 
-def _boot(kernel, backend, rounds):
+def _boot(kernel, backend):
     g = Talker(KERNELS[kernel], *backend.options(), netns=backend.host, pass_fds=backend.fds)
     connect(g, backend)
     reach(g, backend)
     rates = []
-    for _ in range(rounds):
+    for _ in range(math.ceil(ROUNDS / BOOTS)):
         ping(g, backend)
         full_ping(g, backend)
         rates.append(transfer(g, backend, _mib(backend)))
@@ -38,14 +40,14 @@ def _boot(kernel, backend, rounds):
 def _cell(kernel, make):
     backend = make()
     serve(backend)
-    for _ in range(1 + ROUNDS // 10):
-        _boot(kernel, backend, ROUNDS)
+    for _ in range(BOOTS):
+        _boot(kernel, backend)
 
 
 for BACKEND in BACKENDS:
     for KERNEL in KERNELS:
         vt.test(f"{BACKEND.name}, {KERNEL}: pings, full MTU, {_mib(BACKEND)} MiB each way, link flap",
-                timeout=BACKEND.seconds * (1 + ROUNDS * (1 + ROUNDS // 10)))(
+                timeout=BACKEND.seconds * (BOOTS + ROUNDS))(
             lambda kernel=KERNEL, make=BACKEND: _cell(kernel, make))
 
 
