@@ -15,6 +15,7 @@ import argparse
 import fnmatch
 import glob
 import importlib
+import math
 import os
 import select
 import shutil
@@ -27,7 +28,8 @@ import traceback
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 FACTOR = float(os.environ.get("VOLT_TIMEOUT_FACTOR", "1"))
 SKIPPED, LAB_FAULT = 77, 78
-LAB_TRIES = 3   # of a test whose guest the lab lost, see labfault.py
+LAB_TRIES = 3       # of a test whose guest the lab lost, see labfault.py
+LOOK_SECONDS = 60   # from one look at the lab to the next; and the longest silence
 
 # What can be said about a test that takes too long: functions that return text.
 witnesses = []
@@ -95,11 +97,14 @@ def _load(folder):
     return _tests
 
 
-def _time_is_over(_signal, _frame):
-    for witness in witnesses:
-        print(witness())
+def _look(ends):
+    """Says nothing before the test's time is over, unless the lab has failed."""
     for look in lab_checks:
         look()
+    if time.monotonic() < ends:
+        return
+    for witness in witnesses:
+        print(witness())
     raise TimeoutError("the test's time is over")
 
 
@@ -113,8 +118,11 @@ def _child(function, timeout, log, directory):
     os.environ["VT_TMP"] = directory
     os.chdir(directory)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it, for children too
-    signal.signal(signal.SIGALRM, _time_is_over)
-    signal.setitimer(signal.ITIMER_REAL, timeout)
+    ends = time.monotonic() + timeout
+    signal.signal(signal.SIGALRM, lambda *_: _look(ends))
+    # Every so often, because a guest that the lab has lost would else take all of the time.
+    every = timeout / math.ceil(timeout / LOOK_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, every + 0.01, every)
     try:
         function()
         status = 0
@@ -140,7 +148,11 @@ def _run(function, timeout):
         if pid == 0:
             _child(function, timeout * FACTOR, log, directory)
         pidfd = os.pidfd_open(pid)
-        ended = select.select([pidfd], [], [], timeout * FACTOR + 15)[0]
+        ended, ends = [], time.monotonic() + timeout * FACTOR + 15
+        while not ended and (left := ends - time.monotonic()) > 0:
+            ended = select.select([pidfd], [], [], min(left, LOOK_SECONDS))[0]
+            if not ended:
+                print("#", flush=True)  # whoever reads this sees that the lab lives
         os.close(pidfd)
         try:
             os.killpg(pid, signal.SIGKILL)
