@@ -184,7 +184,7 @@ def _streams(kernel):
 
 
 for KERNEL in ("tuned-pvh", "cloud-6.1", "cloud-6.12"):
-    vt.test(f"{COUNT} connections at once with {KERNEL}, all bytes right", timeout=900)(
+    vt.test(f"{COUNT} connections at once with {KERNEL}, all bytes right", timeout=120 + (TOTAL >> 20))(
         lambda kernel=KERNEL: _streams(kernel))
 
 
