@@ -20,7 +20,7 @@ from stats import Raw, median, percentile, ratio  # noqa: E402
 TITLES = {"volt": "volt-vmm", "qemu": "QEMU microvm"}
 # The wanted figures. The first three compare with QEMU microvm in the same run.
 INIT_RATIO, MEMORY_MIB, FIO_RATIO, BINARY_KIB, KVM_RUN_MS = 0.7, 1.5, 1.0, 400, 2.0
-API_WALL_MS, API_CPU_MS = 2.0, 1.0
+API_WALL_MS, API_CPU_MS, API_P99_MS = 2.0, 1.0, 5.0
 
 
 def title(name):
@@ -90,6 +90,11 @@ def goals(raw):
         if got:
             rows.append([f"{what}, median of {len(got)}, ms", f"{median(got):.2f}",
                          f"<= {wanted:g}", verdict(median(got) <= wanted)])
+    load = raw.one("api-load", contestant="volt")
+    if load:
+        ms = percentile(load["took_ns"], 99) / 1e6
+        rows.append([f"an answer of the API to one of ten clients, p99 of {len(load['took_ns'])}, ms",
+                     f"{ms:.2f}", f"<= {API_P99_MS:g}", verdict(ms <= API_P99_MS)])
     return table(["goal", "got", "wanted", "verdict"], rows)
 
 
@@ -200,6 +205,11 @@ def api(raw):
             if v:
                 rows.append([f"{what}, {title(name)}", len(v),
                              *(f"{percentile(v, p):.2f}" for p in (50, 99)), f"{min(v):.2f}"])
+        load = raw.one("api-load", contestant=name)
+        if load:
+            v = [ns / 1e6 for ns in load["took_ns"]]
+            rows.append([f"an answer to one of ten clients, {title(name)}", len(v),
+                         *(f"{percentile(v, p):.2f}" for p in (50, 99)), f"{min(v):.2f}"])
     return table(["ms", "runs", "p50", "p99", "min"], rows) if rows else "Not measured."
 
 
