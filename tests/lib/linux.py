@@ -50,12 +50,12 @@ def image(name):
     return IMAGES[name]
 
 
-def master_root():
-    """The root file system that all share, to be read only."""
-    master = os.path.join(vt.shared(), "root.ext4")
+def master_root(name="root.ext4"):
+    """A root file system that all share, to be read only."""
+    master = os.path.join(vt.shared(), name)
     if not os.path.exists(master):
         # The lab reads the image over 9p, holes and all: once.
-        subprocess.run(["cp", "--sparse=always", image("root.ext4"), master + ".new"], check=True)
+        subprocess.run(["cp", "--sparse=always", image(name), master + ".new"], check=True)
         os.rename(master + ".new", master)
     return master
 
@@ -131,10 +131,10 @@ class Talker(Linux):
     done
     """
 
-    def __init__(self, kernel, *args, words="", **kw):
+    def __init__(self, kernel, *args, words="", root="root.ext4", **kw):
         read, self.mouth = os.pipe()
         self.count = 0
-        super().__init__(kernel, self.LOOP, master_root() + ",ro", *args, words=f"{words} ro",
+        super().__init__(kernel, self.LOOP, master_root(root) + ",ro", *args, words=f"{words} ro",
                          stdin=read, **kw)
         os.close(read)
 

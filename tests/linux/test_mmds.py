@@ -31,11 +31,11 @@ def _write(name, value):
     return path
 
 
-def _start(kernel, backend, config, more="", words=()):
+def _start(kernel, backend, config, more="", words=(), **kw):
     config = {"network_interfaces": ["net0"], **config}
     g = Talker(kernel, "--config-file", _write("vm.json", {"mmds-config": config}),
                "--metadata", _write("data.json", DATA), *words, *backend.options(more),
-               netns=backend.host)
+               netns=backend.host, **kw)
     connect(g, backend)
     g.do(f"ip route add {config.get('ipv4_address', ADDRESS)} dev eth0")
     return g
@@ -132,6 +132,22 @@ def _v2(kernel):
     g.end()
 
 
+def _curl(kernel):
+    """What the documentation of such services tells users to type."""
+    g = _start(kernel, Tap(), {"version": "V2"}, root="curl.ext4")
+    g.do(f"url=http://{ADDRESS}; curl='curl -sS --max-time 60'")
+    g.do('token=$($curl -X PUT "$url/latest/api/token" -H "X-metadata-token-ttl-seconds: 60")', 60)
+    got = g.do('$curl -w " %{http_code}" -H "X-metadata-token: $token" $url/latest/meta-data/ami-id', 60)
+    g.expect(got == "ami-1234 200", f"with a token: {got!r}")
+    got = g.do('$curl -H "X-metadata-token: $token" -H "Accept: application/json" $url/latest/meta-data', 60)
+    vt.same(json.loads(got), DATA["latest"]["meta-data"], "JSON")
+    got = g.do('$curl -H "X-metadata-token: $token" $url/latest/user-data | md5sum', 60).split()[0]
+    g.expect(got == hashlib.md5(BIG.encode()).hexdigest(), f"the large value is {got}")
+    got = g.do('$curl -o /dev/null -w "%{http_code}" $url/latest/meta-data/ami-id', 60)
+    g.expect(got == "401", f"without a token: {got!r}")
+    g.end()
+
+
 def _other_address(kernel):
     """Another address, EC2's format only, and a limit that lets hardly anything in."""
     backend = Tap()
@@ -182,6 +198,7 @@ for KERNEL in ("tuned-pvh", "cloud-6.1"):
         lambda kernel=KERNEL: _v1(kernel))
     vt.test(f"{KERNEL}, V2: tokens, a large value, errors", timeout=180)(
         lambda kernel=KERNEL: _v2(kernel))
+vt.test("tuned-pvh, V2: a token and data by curl", timeout=180)(lambda: _curl("tuned-pvh"))
 vt.test("tuned-pvh: another address, EC2's format, beside a rate limit", timeout=180)(
     lambda: _other_address("tuned-pvh"))
 vt.test("tuned-pvh: data from the API", timeout=180)(lambda: _through_the_api("tuned-pvh"))
