@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Linux guest whose console is virtio's hvc0: what it says, what it is told, and its last words."""
+"""A Linux guest whose console is virtio's hvc0: what it says, what it is told, and its last words. And the
+serial port's file."""
+import json
+import os
+
+import api
+import persona
 import vt
-from linux import Talker
+from linux import Talker, image, master_root
 from vmm import PANIC
 
 # Linux hands over 16 bytes at a time and spins until they are taken: an emulated host needs milliseconds.
@@ -33,3 +39,44 @@ def _():
     g = Talker("tuned-pvh", "--console-device", "virtio", words="console=hvc0 init=/none")
     g.wait(PANIC, 40)
     g.expect("Kernel panic - not syncing" in g.err(), "the last lines are not on stderr")
+
+
+def _serial_file(**limiter):
+    """What the guest wrote to its serial port, by the file that the API was told of; the metrics."""
+    sock, out, metrics = (os.path.join(vt.tmp(), n) for n in ("api", "serial", "metrics"))
+    script = f"seq 1 {LINES}\n".encode()
+    with open(os.path.join(vt.tmp(), "script"), "wb") as f:
+        f.write(script + b"\n" * (-len(script) % 512))
+    for path in (out, metrics):
+        with open(path, "wb"):
+            pass
+    g = persona.Firecracker("--api-sock", sock, "--level", "Error", "--metrics-path", metrics)
+    args = "console=ttyS0 quiet panic=-1 root=/dev/vda ro volt.script=/dev/vdb volt.end=reboot reboot=k"
+    with api.Client(sock) as client:
+        for path, body in (
+                ("/boot-source", {"kernel_image_path": image("tuned/vmlinux"), "boot_args": args}),
+                ("/drives/root", {"drive_id": "root", "path_on_host": master_root(), "is_root_device": False,
+                                  "is_read_only": True}),
+                ("/drives/script", {"drive_id": "script", "path_on_host": f.name, "is_root_device": False,
+                                    "is_read_only": True}),
+                ("/serial", {"serial_out_path": out, **limiter}),
+                ("/actions", {"action_type": "InstanceStart"})):
+            answer = client.request("PUT", path, body)
+            vt.same((answer.status, answer.value), (204, None), path)
+    g.wait(0, 40)
+    g.expect("volt-script" not in g.out(), "the console is on standard output, too")
+    with open(out, encoding="ascii") as f, open(metrics, encoding="ascii") as m:
+        return f.read(), [json.loads(line)["uart"] for line in m.read().splitlines()]
+
+
+@vt.test("the serial port's output goes to the file that the API names, whole", timeout=60)
+def _():
+    said, _ = _serial_file()
+    vt.check("\n".join(str(i) for i in range(1, LINES + 1)) in said and "volt-script: exit 0" in said, said)
+
+
+@vt.test("the serial port's file with a limit: what is too much is dropped and counted", timeout=60)
+def _():
+    said, uart = _serial_file(rate_limiter={"size": 500, "refill_time": 3600000})
+    vt.check(100 < len(said) <= 510, f"{len(said)} bytes: {said}")
+    vt.check(sum(u["rate_limiter_dropped_bytes"] for u in uart) > 500, f"{uart}")
