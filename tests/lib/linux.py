@@ -74,6 +74,14 @@ def fsck(path):
     vt.check(r.returncode == 0, f"e2fsck: {r.stdout}")
 
 
+def script_disk(text, name="script"):
+    """A disk with what the guest's init is to run, filled up to whole sectors; its path."""
+    data, path = text.encode(), os.path.join(vt.tmp(), name)
+    with open(path, "wb") as f:
+        f.write(data + b"\n" * (-len(data) % 512))
+    return path
+
+
 class Linux(Vmm):
     """A guest that runs a script, with its root on /dev/vda and the script on /dev/vdb.
 
@@ -85,10 +93,7 @@ class Linux(Vmm):
                  disks=(), words="", devices=None, **popen):
         name, protocol, own = KERNELS[kernel]
         self.kernel = kernel
-        path = os.path.join(vt.tmp(), f"script-{len(os.listdir(vt.tmp()))}")
-        data = (script + COMPLAINTS).encode()
-        with open(path, "wb") as f:
-            f.write(data + b"\n" * (-len(data) % 512))
+        path = script_disk(script + COMPLAINTS, f"script-{len(os.listdir(vt.tmp()))}")
         argv = ["--kernel", image(name), "--boot-protocol", protocol, "--cpus", cpus, "--mem", mem,
                 "--cmdline", "console=ttyS0 quiet panic=-1 "
                 f"{'root=/dev/vda rw volt.script=/dev/vdb' if root else 'volt.script=/dev/vda'} "

@@ -120,7 +120,8 @@ def _child(function, timeout, log, directory):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" ignores it, for children too
     ends = time.monotonic() + timeout
     signal.signal(signal.SIGALRM, lambda *_: _look(ends))
-    # Every so often, because a guest that the lab has lost would else take all of the time.
+    # Every so often, because a guest that the lab has lost would else take all of the time; the last
+    # time just after the end.
     every = timeout / math.ceil(timeout / LOOK_SECONDS)
     signal.setitimer(signal.ITIMER_REAL, every + 0.01, every)
     try:

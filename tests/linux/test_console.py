@@ -7,7 +7,7 @@ import os
 import api
 import persona
 import vt
-from linux import Talker, image, master_root
+from linux import Talker, image, master_root, script_disk
 from vmm import PANIC
 
 # Linux hands over 16 bytes at a time and spins until they are taken: an emulated host needs milliseconds.
@@ -44,9 +44,7 @@ def _():
 def _serial_file(**limiter):
     """What the guest wrote to its serial port, by the file that the API was told of; the metrics."""
     sock, out, metrics = (os.path.join(vt.tmp(), n) for n in ("api", "serial", "metrics"))
-    script = f"seq 1 {LINES}\n".encode()
-    with open(os.path.join(vt.tmp(), "script"), "wb") as f:
-        f.write(script + b"\n" * (-len(script) % 512))
+    script = script_disk(f"seq 1 {LINES}\n")
     for path in (out, metrics):
         with open(path, "wb"):
             pass
@@ -57,7 +55,7 @@ def _serial_file(**limiter):
                 ("/boot-source", {"kernel_image_path": image("tuned/vmlinux"), "boot_args": args}),
                 ("/drives/root", {"drive_id": "root", "path_on_host": master_root(), "is_root_device": False,
                                   "is_read_only": True}),
-                ("/drives/script", {"drive_id": "script", "path_on_host": f.name, "is_root_device": False,
+                ("/drives/script", {"drive_id": "script", "path_on_host": script, "is_root_device": False,
                                     "is_read_only": True}),
                 ("/serial", {"serial_out_path": out, **limiter}),
                 ("/actions", {"action_type": "InstanceStart"})):
@@ -78,5 +76,6 @@ def _():
 @vt.test("the serial port's file with a limit: what is too much is dropped and counted", timeout=60)
 def _():
     said, uart = _serial_file(rate_limiter={"size": 500, "refill_time": 3600000})
+    # The bucket gets a byte back every 7 s.
     vt.check(100 < len(said) <= 510, f"{len(said)} bytes: {said}")
     vt.check(sum(u["rate_limiter_dropped_bytes"] for u in uart) > 500, f"{uart}")

@@ -8,10 +8,10 @@ import shutil
 
 import vt
 from jail import FIRECRACKER, GID, JAILER, Cgroup, v2, value
-from linux import image, root_disk
+from linux import image, root_disk, script_disk
 from netback import Tap
 
-ARGS = ("console=ttyS0 quiet panic=-1 root=/dev/vda rw volt.script=/dev/vdb volt.end=reboot reboot=k")
+ARGS = "console=ttyS0 quiet panic=-1 root=/dev/vda rw volt.script=/dev/vdb volt.end=reboot reboot=k"
 SCRIPT = r"""
 ip address add 10.7.0.2/24 dev eth0; ip link set eth0 up
 ip route add 169.254.169.250 dev eth0
@@ -20,7 +20,7 @@ token=$(ask "PUT /latest/api/token" "X-metadata-token-ttl-seconds: 60")
 echo "word=$(ask "GET /latest/meta-data/word" "X-metadata-token: $token")"
 ping -c 3 -W 5 10.7.0.1 >/dev/null && echo "network=good"
 echo "root=$(grep -c ' / ext4 rw' /proc/mounts)"
-volt-vsock listen 4000 hold
+volt-vsock listen 4000 echo
 """
 
 
@@ -32,12 +32,8 @@ def _client():
 
 def _run(*more, cgroup=None):
     program, backend = _client(), Tap()
-    kernel, script = os.path.join(vt.tmp(), "vmlinux"), os.path.join(vt.tmp(), "script")
+    kernel, script, root = os.path.join(vt.tmp(), "vmlinux"), script_disk(SCRIPT), root_disk()
     shutil.copyfile(image("tuned/vmlinux"), kernel)
-    data = SCRIPT.encode()
-    with open(script, "wb") as f:
-        f.write(data + b"\n" * (-len(data) % 512))
-    root = root_disk()
     os.chmod(vt.tmp(), 0o711)
     if cgroup:
         os.mkdir(os.path.join(vt.tmp(), "jails"), 0o711)
