@@ -32,6 +32,7 @@ import procfs  # noqa: E402
 from tracing import FirstEntry  # noqa: E402
 
 MARK = b"volt-init"
+NET_TRIES = 3
 
 
 class Failed(Exception):
@@ -269,15 +270,23 @@ class Bench:
             m.wait_for(netjob.READY, self.setup["boot_timeout"])
             guest = netbench.Guest(m, net, values)
             for job in netbench.jobs(path):
-                try:
-                    result = guest.run(job)
-                except (ValueError, subprocess.TimeoutExpired) as e:
-                    raise Failed(f"{who['name']} {path} {job}: {e}\n{m.story()}") from e
+                result = self.net_job(who, path, job, guest)
                 self.write("net", contestant=who["name"], path=path, number=number, job=job,
                            **result)
                 rate = (f"{result['p50_ns'] / 1000:.0f} us" if job == "rr" else
                         f"{result['amount'] / result['seconds']:.0f} a second")
                 say(f"net {number} {who['name']} {path} {job}: {rate}")
+
+    def net_job(self, who, path, job, guest):
+        """A job whose tool failed (iperf3's server may be at the last test's end) is begun again."""
+        for left in reversed(range(NET_TRIES)):
+            try:
+                return guest.run(job)
+            except (ValueError, subprocess.TimeoutExpired) as e:
+                if not left:
+                    raise Failed(f"{who['name']} {path} {job}: {e}\n{guest.m.story()}") from e
+                self.write("net-failed", contestant=who["name"], path=path, job=job, why=str(e))
+                say(f"net {who['name']} {path} {job}: once more: {e}")
 
     def net(self):
         net = self.setup["net"]

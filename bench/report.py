@@ -171,8 +171,10 @@ def network(raw):
     if not raw.of("net"):
         skipped = raw.one("net-skipped")
         return f"Not measured in this run{': ' + skipped['reason'] if skipped else ''}."
-    return table(["network test", "runs", "unit", "p50", "min", "max",
+    text = table(["network test", "runs", "unit", "p50", "min", "max",
                   "CPU, with the guest; or p99"], netreport.rows(raw, title))
+    again = [f"{title(x['contestant'])} {x['path']} {x['job']}: {x['why']}" for x in raw.of("net-failed")]
+    return text + ("\n\nTests that were begun again: " + "; ".join(again) + "." if again else "")
 
 
 def sizes(raw):

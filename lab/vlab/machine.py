@@ -22,7 +22,7 @@ CPU = "max,family=23,model=49,stepping=0,-xsave"
 # Measured reasons for each are in lab/README.md.
 CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=reliable no_timer_check mitigations=off "
            "random.trust_cpu=on 8250.nr_uarts=1 i8042.noprobe=1 nokaslr audit=0 apparmor=0 "
-           "rcupdate.rcu_cpu_stall_timeout=120 nowatchdog rodata=off cryptomgr.notests=1")
+           "rcupdate.rcu_cpu_stall_timeout=120 nmi_watchdog=0 rodata=off cryptomgr.notests=1")
 ROOTOPTS = "trans=virtio,version=9p2000.L,msize=512000,cache=loose"
 
 

@@ -448,20 +448,31 @@ static void act(struct world *w, struct input *in)
 	}
 }
 
+static struct world the_world;
+
+/* The sockets' directory must not outlive the program. */
+static void remove_sockets(void)
+{
+	close(the_world.listenfd);
+	vg_close(&the_world.g);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct world w;
 	struct input in = { data, size };
+	struct world *w = &the_world;
 
-	if (!w.s)
-		make(&w);
-	start(&w, &in);
-	for (unsigned i = 0; i < MOST_OPS && in.left > 0; i++) {
-		act(&w, &in);
-		check(&w, false);
+	if (!w->s) {
+		make(w);
+		atexit(remove_sockets);
 	}
-	vg_post(&w.g, 20);
-	settle(&w);
-	end(&w);
+	start(w, &in);
+	for (unsigned i = 0; i < MOST_OPS && in.left > 0; i++) {
+		act(w, &in);
+		check(w, false);
+	}
+	vg_post(&w->g, 20);
+	settle(w);
+	end(w);
 	return 0;
 }

@@ -74,3 +74,37 @@ def check(pid, mem_mib):
                    for tid in os.listdir(f"/proc/{pid}/task"))
     except OSError:
         return False
+
+
+# A processor of the lab that ran nothing else for 20 s, or nothing at all: see lab/README.md, Limits.
+STUCK = re.compile(r"soft lockup - CPU#\d+ stuck|detected stalls? on CPU")
+
+
+class KernelLog:
+    """What the lab's kernel says from now on; nothing where the processor is not emulated."""
+
+    def __init__(self):
+        self.fd, self.lines = -1, []
+        if emulated():
+            self.fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(self.fd, 0, os.SEEK_END)
+
+    def read(self):
+        """All lines so far."""
+        while self.fd >= 0:
+            try:
+                record = os.read(self.fd, 8192).decode(errors="replace")
+            except BlockingIOError:
+                break
+            except BrokenPipeError:     # some were overwritten before they were read
+                continue
+            self.lines.append(record.split(";", 1)[-1].splitlines()[0])
+        return self.lines
+
+    def stuck(self):
+        """The line that says that a processor of the lab was stuck, or None."""
+        return next((line for line in self.read() if STUCK.search(line)), None)
+
+    def close(self):
+        if self.fd >= 0:
+            os.close(self.fd)

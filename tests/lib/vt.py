@@ -25,6 +25,8 @@ import tempfile
 import time
 import traceback
 
+import labfault
+
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 FACTOR = float(os.environ.get("VOLT_TIMEOUT_FACTOR", "1"))
 SKIPPED, LAB_FAULT = 77, 78
@@ -133,8 +135,9 @@ def _child(function, timeout, log, directory):
     except LabFault as e:
         print(e)
         status = LAB_FAULT
-    except BaseException:  # pylint: disable=broad-except
-        traceback.print_exc()
+    except BaseException as e:  # pylint: disable=broad-except
+        print(f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")  # what is read first
+        traceback.print_exc(file=sys.stdout)
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()
@@ -144,6 +147,7 @@ def _child(function, timeout, log, directory):
 def _run(function, timeout):
     """(status, output); status None: killed because the time was over."""
     directory = tempfile.mkdtemp(prefix="volt-test-")
+    kernel = labfault.KernelLog()
     with tempfile.TemporaryFile() as log:
         pid = os.fork()
         if pid == 0:
@@ -164,7 +168,14 @@ def _run(function, timeout):
         log.seek(0)
         output = log.read().decode(errors="replace")
     shutil.rmtree(directory, ignore_errors=True)
-    return (status if ended else None), output
+    status = status if ended else None
+    if status not in (0, SKIPPED):
+        if status != LAB_FAULT and kernel.stuck():
+            status, output = LAB_FAULT, f"the lab's own kernel says: {kernel.stuck()}\n{output}"
+        if kernel.read():
+            output += "\nthe lab's kernel meanwhile:\n" + "\n".join(kernel.read()[-12:])
+    kernel.close()
+    return status, output
 
 
 def _report(number, name, status, output, timeout, took):

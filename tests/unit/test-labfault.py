@@ -45,6 +45,14 @@ class LabFault(unittest.TestCase):
         asked = HEAD % 0 + "userspace_exit: reason KVM_EXIT_MMIO (6)\n"
         self.assertFalse(labfault.lost(exits(300) + asked, 224, END))
 
+    def test_what_a_stuck_processor_makes_the_kernel_say(self):
+        for line in ("watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [python3:214]",
+                     "rcu: INFO: rcu_preempt self-detected stall on CPU",
+                     "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"):
+            self.assertTrue(labfault.STUCK.search(line), line)
+        for line in ("volt-tap0: entered promiscuous mode", "kvm [214]: ignored rdmsr: 0xc0010064"):
+            self.assertFalse(labfault.STUCK.search(line), line)
+
 
 if __name__ == "__main__":
     unittest.main()
