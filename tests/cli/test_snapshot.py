@@ -47,7 +47,7 @@ THING = (b"thing", 3, 9, field(1, b"on", b"\x01") + field(4, b"count", struct.pa
 def _():
     status, out, err = inspect(state(THING))
     vt.same((status, err), (0, ""))
-    vt.same(out.splitlines()[1:], ["thing 3: version 9, 52 bytes", "  on = yes",
+    vt.same(out.splitlines()[1:], ["thing 3: version 9, 50 bytes", "  on = yes",
                                    "  count = 300 (0x12c)", "  raw = 01ff", '  name = "disk0"'])
 
 
