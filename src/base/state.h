@@ -20,7 +20,8 @@
  * What a file says is as hostile as what a guest says. Whoever visits checks what is loaded before
  * the machine believes it (ranges, addresses, lengths), by state_refuse(). Errors stick: after the
  * first nothing is read or written any more and fields keep what they had, so a function may go
- * on to its end. Fields are found by their order; a name that is not the expected one is an error. A name may come
+ * on to its end. Fields are found by their order; a name that is not the expected one is an
+ * error. A name may come more than once in a section: an array is its elements, one by one.
  *
  * Memory: a struct state owns what it writes, borrows what it reads. One thread at a time. Reading
  * allocates in state_read() only, saving when it needs more room. Nothing is logged.
