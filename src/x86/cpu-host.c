@@ -69,7 +69,8 @@ static uint64_t xcr0_of(const struct cpuid *c)
 	return e ? (uint64_t)e->edx << 32 | e->eax : 3; /* x87 and SSE */
 }
 
-static int read_cpuid(int kvmfd, struct cpu_host *h, struct volt_err *err)
+/* What KVM lists, and what this vCPU shows: a KVM without VT-x or AMD-V can hide less than it lists. */
+static int read_cpuid(int kvmfd, int vcpufd, struct cpu_host *h, struct volt_err *err)
 {
 	_cleanup_free_ struct cpuid *c = calloc(1, sizeof(*c));
 	int r;
@@ -83,6 +84,13 @@ static int read_cpuid(int kvmfd, struct cpu_host *h, struct volt_err *err)
 	for (size_t i = 0; i < CPU_HOST_FEATURES; i++)
 		h->features[i] = word_of(c, i);
 	h->xcr0 = xcr0_of(c);
+	c->nent = CPUID_ENTRIES_MAX;
+	r = kvm_get_cpuid2(vcpufd, (struct kvm_cpuid2 *)(void *)c);
+	if (r < 0)
+		return volt_err_set(err, -r, "KVM_GET_CPUID2: %m");
+	for (size_t i = 0; i < CPU_HOST_FEATURES; i++)
+		h->features[i] |= word_of(c, i);
+	h->xcr0 |= xcr0_of(c);
 	return 0;
 }
 
@@ -109,7 +117,7 @@ int cpu_host_probe(int kvmfd, int vcpufd, struct cpu_host *ret, struct volt_err 
 		.xsave_bytes = xsave > 0 ? MAX((uint32_t)xsave, 4096u) : 0,
 		.tsc_scaling = kvm_check_extension(kvmfd, KVM_CAP_TSC_CONTROL) > 0 };
 	cpu_template_static_host(&ret->cpu);
-	r = read_cpuid(kvmfd, ret, err);
+	r = read_cpuid(kvmfd, vcpufd, ret, err);
 	return r < 0 ? r : read_msrs(kvmfd, ret, err);
 }
 

@@ -20,7 +20,7 @@ struct state;
 
 struct cpu_host {
 	struct cpu_template_host cpu;
-	uint32_t features[CPU_HOST_FEATURES]; /* that KVM can show a guest */
+	uint32_t features[CPU_HOST_FEATURES]; /* that a guest can see */
 	uint64_t xcr0; /* bits that a guest may set */
 	uint32_t xsave_bytes; /* of KVM_GET_XSAVE2 */
 	uint32_t tsc_khz;
@@ -28,7 +28,7 @@ struct cpu_host {
 	uint32_t n_msrs, msrs[CPU_HOST_MSRS]; /* KVM_GET_MSR_INDEX_LIST */
 };
 
-/* -ENOTSUP: this KVM cannot save a processor's state; the message says what it lacks. */
+/* With a vCPU that has its CPUID. */
 int cpu_host_probe(int kvmfd, int vcpufd, struct cpu_host *ret, struct volt_err *err);
 
 /*

@@ -38,7 +38,7 @@ struct cpu_state {
 	struct kvm_debugregs debug;
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
-	_Alignas(64) uint8_t xsave[CPU_STATE_XSAVE];
+	uint8_t xsave[CPU_STATE_XSAVE];
 	struct cpuid cpuid;
 	uint32_t tsc_khz;
 	uint64_t tsc, tsc_offset, tsc_deadline;
