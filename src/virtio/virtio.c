@@ -340,8 +340,8 @@ static void reactivate(struct virtio_dev *v, struct state *s)
 {
 	for (unsigned q = 0; q < v->n_queues; q++)
 		if (v->queues[q].ready && virtq_configure(&v->queues[q], v->acked) < 0) {
-			state_refuse(s, "queue", "%u is not in guest memory, or of no possible size",
-				q);
+			state_refuse(s, "queue",
+				"%u is not in guest memory, or of no possible size", q);
 			return;
 		}
 	if (v->ops->activate(v) < 0)
@@ -356,8 +356,9 @@ static void check_loaded(struct virtio_dev *v, uint32_t status, struct state *s)
 		state_refuse(s, "status", "0x%x is none that a device can have", status);
 	if ((step & VIRTIO_CONFIG_S_FEATURES_OK) &&
 		((v->acked & ~v->features) || !virtio_acked(v, VIRTIO_F_VERSION_1)))
-		state_refuse(s, "acked", "0x%llx are features that this device does not have: 0x%llx",
-			(unsigned long long)v->acked, (unsigned long long)(v->acked & ~v->features));
+		state_refuse(s, "acked", "0x%llx: this device does not have the features 0x%llx",
+			(unsigned long long)v->acked,
+			(unsigned long long)(v->acked & ~v->features));
 }
 
 void virtio_state(struct virtio_dev *v, struct state *s)

@@ -115,7 +115,8 @@ int boot_load(struct vm *vm, const struct resources *res, struct volt_err *err)
 	int r;
 
 	if (res->kernelfd < 0)
-		return cpu_setup(res->kvmfd, vm->cfg, res->cpu_template, vm->vcpus, vm->n_vcpus, err);
+		return cpu_setup(
+			res->kvmfd, vm->cfg, res->cpu_template, vm->vcpus, vm->n_vcpus, err);
 	r = kernel_load(res->kernelfd, &vm->mem, &kernel, err);
 
 	if (r < 0)

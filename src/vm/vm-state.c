@@ -3,10 +3,10 @@
  * Saving and loading a machine, see vm-state.h.
  *
  * Saving looks at the clock first, as it goes on while we look at the rest. Loading reads all of
- * the file about the vCPUs before KVM gets any of it, then in the order of cpu-state.c: registers of
- * all vCPUs, the clock, then their time. Devices come last, the one that makes memory (virtio-mem)
- * before those that look at it. Nothing raises an interrupt before vm_state_wake(): so the state of
- * a machine that was loaded is that which was saved.
+ * the file about the vCPUs before KVM gets any of it, then in the order of cpu-state.c: registers
+ * of all vCPUs, the clock, then their time. Devices come last, the one that makes memory
+ * (virtio-mem) before those that look at it. Nothing raises an interrupt before vm_state_wake(): so
+ * the state of a machine that was loaded is that which was saved.
  */
 #include "vm-state.h"
 

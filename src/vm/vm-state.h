@@ -17,8 +17,8 @@ struct vm;
 
 /*
  * The VM is paused (-EBUSY if not), and nothing changes by it: it may be saved again, or go on. The
- * same moment gives the same state, but for what time changes. An error leaves s useless, and the VM
- * as it is.
+ * same moment gives the same state, but for what time changes. An error leaves s useless, and the
+ * VM as it is.
  */
 int vm_save(struct vm *vm, struct state *s, struct volt_err *err);
 

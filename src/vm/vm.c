@@ -31,7 +31,8 @@ static uint32_t flags_of(const struct vm *vm, const struct gmem_region *r)
 /* So that exceptions that are pending can be saved with all that belongs to them. */
 static int enable_events(struct vm *vm, int kvmfd, struct volt_err *err)
 {
-	static const unsigned caps[] = { KVM_CAP_EXCEPTION_PAYLOAD, KVM_CAP_X86_TRIPLE_FAULT_EVENT };
+	static const unsigned caps[] = { KVM_CAP_EXCEPTION_PAYLOAD,
+		KVM_CAP_X86_TRIPLE_FAULT_EVENT };
 
 	for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
 		int r = kvm_check_extension(kvmfd, caps[i]);

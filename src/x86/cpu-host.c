@@ -69,7 +69,7 @@ static uint64_t xcr0_of(const struct cpuid *c)
 	return e ? (uint64_t)e->edx << 32 | e->eax : 3; /* x87 and SSE */
 }
 
-/* What KVM lists, and what this vCPU shows: a KVM without VT-x or AMD-V can hide less than it lists. */
+/* What KVM lists, and what this vCPU shows: a software KVM cannot hide all that it leaves out. */
 static int read_cpuid(int kvmfd, int vcpufd, struct cpu_host *h, struct volt_err *err)
 {
 	_cleanup_free_ struct cpuid *c = calloc(1, sizeof(*c));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a guest to its end, but in pieces: at moments that a seed chooses it is paused, its state and
- * its memory are saved, its process ends, and a new process with a new VM goes on from there. Each
- * loaded VM is saved again before it runs, and must say the same but for what time changes. Prints
- * the checksum of guest memory at the end.
+ * Runs a guest to its end, but in pieces: at moments that a seed chooses it is paused, its state
+ * and its memory are saved, its process ends, and a new process with a new VM goes on from there.
+ * Each loaded VM is saved again before it runs, and must say the same but for what time changes.
+ * Prints the checksum of guest memory at the end.
  *
  * Usage: state-run STOPS SEED MS DIR FLAG-OF-VOLT-VMM...	MS: the longest piece
  */
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -26,7 +27,7 @@
 
 struct piece {
 	unsigned number;
-	bool last;	 /* goes on to the end */
+	bool last; /* goes on to the end */
 	unsigned run_ms;
 	int statefd, memfd, nextstatefd, nextmemfd;
 	struct vm_config cfg;
@@ -105,8 +106,8 @@ static void add_line(void *ctx, const char *text)
 /* What time changes, and nothing else. */
 static bool is_time(const char *field, const char *row)
 {
-	static const char *const times[] = { "clock-ns", "host-tsc", "realtime-ns", "tsc", "tsc-offset",
-		"tsc-deadline", "tokens" };
+	static const char *const times[] = { "clock-ns", "host-tsc", "realtime-ns", "tsc",
+		"tsc-offset", "tsc-deadline", "tokens" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
 		if (strcmp(field, times[i]) == 0)
@@ -203,6 +204,22 @@ static void stop(struct piece *p)
 	vm_end(&p->vm, VM_END_QUIT, NULL, "saved");
 }
 
+/* An io_uring lets go of its files, and of their locks, some time after its process has ended. */
+static void open_resources(struct piece *p)
+{
+	const struct timespec moment = { .tv_nsec = 10000000 };
+	struct volt_err err = { 0 };
+
+	for (unsigned i = 0; resources_open(&p->res, &p->cfg, &err) < 0; i++) {
+		if (i == 200)
+			die("resources", &err);
+		resources_done(&p->res);
+		resources_init(&p->res);
+		err = (struct volt_err){ 0 };
+		nanosleep(&moment, NULL);
+	}
+}
+
 static int run(struct piece *p, int argc, char **argv)
 {
 	struct vmcfg_errors errors = { 0 };
@@ -222,7 +239,7 @@ static int run(struct piece *p, int argc, char **argv)
 	timeline_start(&p->timeline, 0);
 	resources_init(&p->res);
 	try(resources_open_log(&p->res, &p->cfg, &err), "log", &err);
-	try(resources_open(&p->res, &p->cfg, &err), "resources", &err);
+	open_resources(p);
 	if (p->number > 0)
 		p->res.kernelfd = fd_close(p->res.kernelfd);
 	try(vm_open(&p->vm, &p->cfg, &p->timeline, &err), "vm_open", &err);
