@@ -20,10 +20,11 @@
  * What a file says is as hostile as what a guest says. Whoever visits checks what is loaded before
  * the machine believes it (ranges, addresses, lengths), by state_refuse(). Errors stick: after the
  * first nothing is read or written any more and fields keep what they had, so a function may go
- * on to its end. Fields are found by their order; a name that is not the expected one is an error.
+ * on to its end. Fields are found by their order; a name that is not the expected one is an
+ * error. A name may come more than once in a section: an array is its elements, one by one.
  *
- * Memory: a struct state owns what it writes, borrows what it reads. One thread at a time. No
- * function but the first two allocates, logs or calls the system.
+ * Memory: a struct state owns what it writes, borrows what it reads. One thread at a time. Reading
+ * allocates in state_read() only, saving when it needs more room. Nothing is logged.
  */
 #ifndef VOLT_STATE_H
 #define VOLT_STATE_H
@@ -51,7 +52,7 @@ int state_read(const void *data, size_t len, enum state_mode mode, struct state 
 	struct volt_err *err);
 void state_free(struct state *s);
 
-/* After the last section was saved: the whole file, owned by s. -ENOMEM or the first error. */
+/* After the last section was saved: the whole file, owned by s; or the first error. */
 int state_finish(struct state *s, const void **ret_data, size_t *ret_len, struct volt_err *err);
 
 /*
@@ -86,8 +87,18 @@ void state_blob(struct state *s, const char *name, void *data, size_t *len, size
 /* A string in a buffer of max + 1 bytes. */
 void state_text(struct state *s, const char *name, char *text, size_t max);
 
-/* For a field that is not a plain member (an atomic, a bit-field): saves v; returns what to set. */
+/*
+ * For a field that is not a plain member (an atomic, a bit-field) or has a limit: saves v; returns
+ * what to set, which is v unless it was loaded. More than max is refused.
+ */
 uint64_t state_value(struct state *s, const char *name, uint64_t v, uint64_t max);
+
+/*
+ * What the machine was made with, which a file cannot change: if it says something else it is
+ * refused, for then it is the state of another machine.
+ */
+void state_fixed(struct state *s, const char *name, uint64_t v);
+void state_fixed_text(struct state *s, const char *name, const char *text);
 
 /* What was loaded cannot be: "SECTION INSTANCE: FIELD: text". */
 void state_refuse(struct state *s, const char *field, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -39,4 +39,9 @@ void acpi_pm_done(struct acpi_pm *a);
 
 void acpi_pm_power_button(struct acpi_pm *a);
 
+struct state;
+
+/* Machine state. Loop thread. */
+void acpi_pm_state(struct acpi_pm *a, struct state *s);
+
 #endif

@@ -19,6 +19,7 @@
 #include "disk.h"
 #include "loop.h"
 #include "num.h"
+#include "state.h"
 #include "throttle.h"
 #include "virtio.h"
 
@@ -433,6 +434,17 @@ static int hold(struct virtio_dev *v, uint64_t deadline_ns)
 	return disk_drain(blk_of(v)->disk, deadline_ns);
 }
 
+/* The medium is the same: one of another size would be another. */
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	struct blk *b = blk_of(v);
+
+	state_fixed(s, "capacity", b->capacity);
+	state_fixed(s, "read-only", b->read_only);
+	b->config.wce = (uint8_t)state_value(s, "wce", b->config.wce, 1);
+	throttle_state(&b->throttle, s);
+}
+
 static void release(struct blk *b)
 {
 	throttle_close(&b->throttle);
@@ -460,6 +472,7 @@ static const struct virtio_ops blk_ops = {
 	.cancel = virtio_no_cancel,
 	.pause = hold,
 	.reset = reset,
+	.state = fields,
 	.destroy = destroy,
 };
 
