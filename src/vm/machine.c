@@ -80,6 +80,7 @@ static int create_platform(struct vm *vm, struct volt_err *err)
 	ioapic_init(&vm->ioapic, vm->vmfd);
 	i8042_init(&vm->i8042, &vm->ioapic, &i8042);
 	acpi_pm_init(&vm->pm, &vm->ioapic, &pm);
+	vmgenid_init(&vm->vmgenid, &vm->mem, &vm->ioapic);
 	pvpanic_init(&vm->pvpanic, &pvpanic);
 	boot_timer_init(&vm->boot_timer, &boot);
 

@@ -33,6 +33,7 @@
 #include "timeline.h"
 #include "vcpu.h"
 #include "vmcfg.h"
+#include "vmgenid.h"
 
 #define VM_PAUSE_TIMEOUT_NS (10 * NSEC_PER_SEC)
 
@@ -78,6 +79,7 @@ struct vm {
 	struct serial *serial;
 	struct i8042 i8042;
 	struct acpi_pm pm;
+	struct vmgenid vmgenid;
 	struct pvpanic pvpanic;
 	struct boot_timer boot_timer;
 	struct console *console;
