@@ -52,7 +52,8 @@ static int copy(const struct merge *m, int from, uint64_t b, uint64_t n)
 
 		if (m->stop && atomic_load_explicit(m->stop, memory_order_relaxed))
 			return -ECANCELED;
-		r = copy_chunk(from, m->out->fd, at, (size_t)MIN(end - at, (uint64_t)CHUNK), m->buf);
+		r = copy_chunk(from, m->out->fd, at, (size_t)MIN(end - at, (uint64_t)CHUNK),
+			m->buf);
 		if (r < 0)
 			return r;
 	}

@@ -12,8 +12,9 @@
 
 /*
  * fd: an empty regular file, borrowed; it is a layer, and durable, only if this succeeds. Nobody
- * sets anything in the two layers meanwhile; they need not be synced. Any thread; blocks for as long
- * as it takes to copy what they hold. *stop, if there is one, set by another thread: -ECANCELED.
+ * sets anything in the two layers meanwhile; they need not be synced. Any thread; blocks for as
+ * long as it takes to copy what they hold. *stop, if there is one, set by another thread:
+ * -ECANCELED.
  */
 int overlay_merge(const struct overlay *upper, const struct overlay *lower, int fd,
 	const atomic_bool *stop, struct volt_err *err);

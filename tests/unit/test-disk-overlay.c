@@ -45,7 +45,6 @@ static void is_what_was_written(void **state)
 {
 	(void)state;
 	for (unsigned seed = 0; seed < 60; seed++) {
-	
 		rig_host_reset();
 		rig_open(&rig, SECTORS, 12 + seed % 5);
 		for (unsigned i = 0; i < 20; i++) {
@@ -63,7 +62,6 @@ static void is_what_was_written(void **state)
 /* Goes on after a fault, then crashes; everything that was acknowledged is there. */
 static void one(enum rig_fault fault, unsigned call, unsigned shift, unsigned seed, bool power)
 {
-
 	rig_host_reset();
 	rig_open(&rig, SECTORS, shift);
 	rig_host_fail(fault, rig_host_calls() + call);
