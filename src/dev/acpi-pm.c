@@ -64,7 +64,7 @@ static const struct dev_ops acpi_pm_ops = {
 void acpi_pm_init(struct acpi_pm *a, struct ioapic *ioapic, const struct acpi_pm_events *events)
 {
 	*a = (struct acpi_pm){
-		.irq = { .ioapic = ioapic, .gsi = LAYOUT_GSI_GED },
+		.irq = { .ioapic = ioapic, .gsi = LAYOUT_GSI_POWER },
 		.events = *events,
 	};
 	dev_init(&a->dev, &acpi_pm_ops);

@@ -136,6 +136,8 @@ int boot_load(struct vm *vm, const struct resources *res, struct volt_err *err)
 	if (r == 0)
 		r = write_tables(vm, err);
 	if (r == 0)
+		r = vmgenid_first(&vm->vmgenid, err);
+	if (r == 0)
 		r = boot_write(&vm->mem, &in, &regs, err);
 	if (r < 0)
 		return r;

@@ -34,6 +34,7 @@
 #include "timeline.h"
 #include "vcpu.h"
 #include "vmcfg.h"
+#include "vmgenid.h"
 
 #define VM_PAUSE_TIMEOUT_NS (10 * NSEC_PER_SEC)
 
@@ -79,6 +80,7 @@ struct vm {
 	struct serial *serial;
 	struct i8042 i8042;
 	struct acpi_pm pm;
+	struct vmgenid vmgenid;
 	struct pvpanic pvpanic;
 	struct boot_timer boot_timer;
 	struct console *console;

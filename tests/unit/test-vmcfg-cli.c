@@ -237,7 +237,7 @@ static const struct {
 	{ "--kernel k --console file:", "--console: must not be empty" },
 	{ "--kernel k --id a_b", "id: 'a_b' may have only letters, digits and hyphens" },
 	{ "--kernel k --disk a,rw", "--disk: 'rw' is not known behind the path; there are ro, "
-				    "root, id=ID, io=sync|uring, "
+				    "root, id=ID, overlay=FILE, io=sync|uring, "
 				    "cache=writeback|unsafe and queues=N" },
 	{ "--kernel k --disk a,io=aio", "--disk: io= must be sync or uring, not 'aio'" },
 	{ "--kernel k --disk a,cache=none",
