@@ -126,7 +126,7 @@ static int move_entry(struct gc *g, int fd, const struct store_entry *e, uint8_t
 static int move_pack(struct gc *g, size_t i, struct volt_err *err)
 {
 	const struct store_mark_pack *mp = &g->m.packs[i];
-	_cleanup_free_ uint8_t *buffer = malloc(STORE_BLOB_MAX);
+	_cleanup_free_ uint8_t *buffer = malloc(store_px_longest(mp->px));
 	_cleanup_close_ int fd = -1;
 	int r;
 

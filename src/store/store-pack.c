@@ -207,6 +207,15 @@ void store_px_done(struct store_px *px)
 	px->n = 0;
 }
 
+size_t store_px_longest(const struct store_px *px)
+{
+	size_t most = 1;
+
+	for (size_t i = 0; i < px->n; i++)
+		most = MAX(most, px->entries[i].len);
+	return most;
+}
+
 uint64_t store_px_end(const struct store_px *px)
 {
 	const struct store_entry *last = px->n ? &px->entries[px->n - 1] : NULL;

@@ -54,6 +54,8 @@ void store_px_done(struct store_px *px);
 /* The id of a sealed image, by the two ends of its index only. -EBADMSG: it is no image. */
 int store_px_image(struct store *s, uint32_t number, struct store_id *ret, struct volt_err *err);
 
+/* Bytes of the longest entry, at least 1. */
+size_t store_px_longest(const struct store_px *px);
 /* First byte behind the last entry. */
 uint64_t store_px_end(const struct store_px *px);
 /* The entry at that place, or NULL. */

@@ -29,7 +29,7 @@ static void tell(struct verify *v, const char *what, const struct volt_err *err)
 static int check_data(struct verify *v, const struct store_px *px, int fd, struct volt_err *err)
 {
 	struct store *s = v->s;
-	_cleanup_free_ uint8_t *buffer = malloc(STORE_BLOB_MAX);
+	_cleanup_free_ uint8_t *buffer = malloc(store_px_longest(px));
 	int r = 0;
 
 	if (!buffer)
