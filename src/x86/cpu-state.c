@@ -472,6 +472,17 @@ static bool knows_offset(
 	return c->has_offset && (was->flags & now->flags & KVM_CLOCK_HOST_TSC);
 }
 
+/* A software KVM says yes and has none. */
+static int set_offset(int fd, uint64_t offset)
+{
+	int r = kvm_set_tsc_offset(fd, offset);
+	uint64_t is;
+
+	if (r == 0)
+		r = kvm_get_tsc_offset(fd, &is);
+	return r == 0 && is != offset ? -ENOTSUP : r;
+}
+
 static int set_msr(int fd, uint32_t index, uint64_t value, const char *name, struct volt_err *err)
 {
 	struct kvm_msr_entry e = { .index = index, .data = value };
@@ -486,7 +497,7 @@ int cpu_state_set_time(int vcpufd, const struct cpu_state *c, const struct cpu_c
 	int r = -1;
 
 	if (knows_offset(c, was, now))
-		r = kvm_set_tsc_offset(vcpufd, offset_now(c, was, now));
+		r = set_offset(vcpufd, offset_now(c, was, now));
 	/* KVM takes writes within a second for one that is meant for all vCPUs. */
 	if (r < 0)
 		r = set_msr(vcpufd, MSR_TSC, c->tsc, "the time stamp counter", err);
