@@ -6,7 +6,7 @@ import signal
 import vt
 from vmm import disk, guest
 
-SECTORS = 1024
+SECTORS = 512
 IMAGE = b"\x5a" * (SECTORS * 512)
 
 
@@ -42,12 +42,12 @@ def _():
 @vt.test("overlay: what was flushed is there after SIGKILL", timeout=60)
 def _():
     base, overlay = _base(), _file()
-    for generation in range(4):
+    for generation in range(3):
         g = _start(base, overlay, generation, "write stay")
         g.wait_for("waiting")
         os.kill(g.pid, signal.SIGKILL)
         g.proc.wait()
-    _start(base, overlay, 4).passed()
+    _start(base, overlay, 3).passed()
     _unchanged(base)
 
 
