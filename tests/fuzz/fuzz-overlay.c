@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Overlay disks, two ways by the first bit. Files that are hostile in every part: what opens is what
- * a second reading of docs/overlay-format.md allows, and each block reads as the map says. And any
- * sequence of requests, freezes, merges, crashes and failing calls beside a plain model (tests/lib/
- * overlay-rig.h): what was acknowledged is there, nothing is torn, nothing comes from nowhere.
+ * Overlay disks, two ways by the first bit. Files that are hostile in every part: what opens is
+ * what a second reading of docs/overlay-format.md allows, and each block reads as the map says. And
+ * any sequence of requests, freezes, merges, crashes and failing calls beside a plain model
+ * (tests/lib/overlay-rig.h): what was acknowledged is there, nothing is torn, nothing comes from
+ * nowhere.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 /*
  * A disk that keeps what earlier guests wrote to it. Generation g writes 8 pieces of 4 KiB, none of
  * which is aligned; expect.generations=N of them are there, and everything else is as the image was
- * (0x5a). With "write" the next one is written and flushed; with "stay" the guest then waits for its
- * end, after a write that it does not flush.
+ * (0x5a). With "write" the next one is written and flushed; with "stay" the guest then waits for
+ * its end, after a write that it does not flush.
  */
 #include "vdev.h"
 

@@ -172,7 +172,8 @@ static void takes_a_map_that_is_given(void **state)
 	assert_string_equal(err.msg, "overlay: the map is unsound near block 0");
 	err = (struct volt_err){ 0 };
 	assert_int_equal(overlay_open(fd, false, map, len - 1, &clone, &err), -EBADMSG);
-	assert_string_equal(err.msg, "overlay: a map of 4095 bytes was given, and should have 4096");
+	assert_string_equal(err.msg,
+		"overlay: a map of 4095 bytes was given, and should have 4096");
 	assert_int_equal(overlay_open(fd, false, map, len, &clone, NULL), 0);
 	assert_memory_equal(clone->map, map, len);
 	overlay_close(clone);
