@@ -92,7 +92,7 @@ def _():
 @vt.test("overlay: by the API, which gives such a drive no other file", timeout=60)
 def _():
     base, sock = _base(), _file("api.sock")
-    g = Vmm("--api-sock", sock)
+    g = Vmm("--api-sock", sock, "--shutdown-timeout", "1")
     vt.until(lambda: os.path.exists(sock), "the API socket is there")
     client = api_client(sock)
     drive = {"drive_id": "d", "is_root_device": False, "path_on_host": base, "overlay_path": _file(),
