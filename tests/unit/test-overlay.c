@@ -115,7 +115,8 @@ static void refuses_what_is_unsound(void **state)
 	poke(fd, 8, 2);
 	refused(fd, -ENOTSUP, "overlay: version 2 of the format; this program knows version 1");
 	fd = made();
-	poke(fd, 40, 1), poke(fd, 41, 1);
+	poke(fd, 40, 1);
+	poke(fd, 41, 1);
 	refused(fd, -EBADMSG, "overlay: the header's checksum is wrong");
 	fd = made();
 	assert_int_equal(ftruncate(fd, 65536 + 769 * 4096 - 1), 0);
