@@ -38,7 +38,8 @@ const struct overlay *disk_overlay_layer(const struct disk *d, unsigned i);
 /*
  * Freezes the topmost layer below next, which is empty and lies on it, and is the disk's on
  * success. Calls nothing of the system. What was not flushed is not durable yet: the next flush
- * sees to it. -EBUSY: there are DISK_OVERLAY_LAYERS already. Nothing is in flight.
+ * sees to it, or disk_overlay_sync(), which who makes clones or a snapshot calls before these are
+ * to survive a power cut. -EBUSY: there are DISK_OVERLAY_LAYERS already. Nothing is in flight.
  */
 int disk_overlay_freeze(struct disk *d, struct overlay *next, struct volt_err *err);
 

@@ -4,9 +4,9 @@ import os
 import signal
 
 import vt
-from vmm import disk, guest
+from vmm import Vmm, api_client, disk, guest, payload
 
-SECTORS = 1024
+SECTORS = 512
 IMAGE = b"\x5a" * (SECTORS * 512)
 
 
@@ -42,12 +42,12 @@ def _():
 @vt.test("overlay: what was flushed is there after SIGKILL", timeout=60)
 def _():
     base, overlay = _base(), _file()
-    for generation in range(4):
+    for generation in range(3):
         g = _start(base, overlay, generation, "write stay")
         g.wait_for("waiting")
         os.kill(g.pid, signal.SIGKILL)
         g.proc.wait()
-    _start(base, overlay, 4).passed()
+    _start(base, overlay, 3).passed()
     _unchanged(base)
 
 
@@ -87,6 +87,38 @@ def _():
 @vt.test("overlay: resets and changes of mind under load", timeout=60)
 def _():
     guest("reset", disks=[disk() + f",overlay={_file()}"]).passed()
+
+
+@vt.test("overlay: by the API, which gives such a drive no other file", timeout=60)
+def _():
+    base, sock = _base(), _file("api.sock")
+    g = Vmm("--api-sock", sock, "--shutdown-timeout", "1")
+    vt.until(lambda: os.path.exists(sock), "the API socket is there")
+    client = api_client(sock)
+    drive = {"drive_id": "d", "is_root_device": False, "path_on_host": base, "overlay_path": _file(),
+             "cache_type": "Writeback"}
+
+    def put(path, body, want=204, method="PUT"):
+        status, _, answer = client.request(method, path, body)
+        g.expect(status == want, f"{method} {path}: {status} {answer}")
+        return str(answer)
+
+    for more in {"is_read_only": True}, {"io_engine": "Async"}:
+        answer = put("/drives/d", {**drive, **more}, 400)
+        g.expect("neither read-only nor Async" in answer, answer)
+    vt.check(not os.path.exists(_file()), "a refused drive made its overlay")
+    for _ in range(2):
+        put("/drives/d", drive)
+    put("/boot-source", {"kernel_image_path": payload("overlay"),
+                         "boot_args": "root=none expect.generations=0 write stay"})
+    put("/actions", {"action_type": "InstanceStart"})
+    g.wait_for("waiting")
+    answer = put("/drives/d", {"drive_id": "d", "path_on_host": disk("other.img")}, 400, "PATCH")
+    g.expect("the drive has an overlay" in answer, answer)
+    g.terminate()
+    g.proc.wait(20)
+    _start(base, _file(), 1).passed()
+    _unchanged(base)
 
 
 @vt.test("overlay: of another image, cut short or no overlay at all: refused, and left as it is")
