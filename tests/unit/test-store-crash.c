@@ -358,7 +358,7 @@ static void failing(void **state)
 	check_store(path("run"), op, true, true);
 	remove_folder(path("run"));
 	assert_true(refused > n);
-	print_message("%s: %u calls failed in 3 ways, %u runs were refused\n", op->name, n, refused);
+	print_message("%s: %u calls failed in 3 ways, %u runs refused\n", op->name, n, refused);
 }
 
 static void cut(void **state)
