@@ -69,8 +69,12 @@ static void say(const char *what, const char *value, uint64_t n)
 static struct store_id put(const char *what, const char *name, const struct store_id *base,
 	const struct store_run *runs, size_t n)
 {
-	struct store_region r = { .kind = STORE_MEMORY, .size = size, .mem = memory, .base = base,
-		.runs = runs, .n_runs = n };
+	struct store_region r = { .kind = STORE_MEMORY,
+		.size = size,
+		.mem = memory,
+		.base = base,
+		.runs = runs,
+		.n_runs = n };
 	struct store_txn *t;
 	struct store_id id;
 	uint64_t begun = now(), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID), put;
@@ -82,8 +86,8 @@ static struct store_id put(const char *what, const char *name, const struct stor
 	must(store_commit(t, name, &id, &err));
 	if (what) {
 		printf("{\"what\": \"%s\", \"put_ns\": %ju, \"put_cpu_ns\": %ju, "
-		       "\"commit_ns\": %ju}\n", what, (uintmax_t)(put - begun), (uintmax_t)cpu,
-			(uintmax_t)(now() - put));
+		       "\"commit_ns\": %ju}\n",
+			what, (uintmax_t)(put - begun), (uintmax_t)cpu, (uintmax_t)(now() - put));
 	}
 	return id;
 }
@@ -101,7 +105,8 @@ static void restore(const char *what, const struct store_id *id)
 		r = store_plan_at(p, 0);
 		map = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		for (size_t k = 0; k < r->n; k++)
-			if (mmap(map + r->extents[k].offset, r->extents[k].bytes, PROT_READ | PROT_WRITE,
+			if (mmap(map + r->extents[k].offset, r->extents[k].bytes,
+				    PROT_READ | PROT_WRITE,
 				    MAP_FIXED | MAP_PRIVATE | MAP_NORESERVE |
 					    (r->extents[k].fd < 0 ? MAP_ANONYMOUS : 0),
 				    r->extents[k].fd, (off_t)r->extents[k].fd_offset) == MAP_FAILED)

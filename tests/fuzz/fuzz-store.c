@@ -32,8 +32,7 @@ static void mend_manifest(uint8_t *p, size_t len)
 
 		if (n > len - at - 12)
 			break;
-		num_put_le32(p + at + 8,
-			store_crc(store_crc(0, p + at, 8), p + at + 12, n));
+		num_put_le32(p + at + 8, store_crc(store_crc(0, p + at, 8), p + at + 12, n));
 		at += 12 + n;
 	}
 }
@@ -84,10 +83,11 @@ static void try_layout(uint8_t *p, size_t len)
 
 	m->n_regions = 2;
 	m->n_blobs = 1;
-	m->regions[0] = (struct store_manifest_region){ .kind = STORE_MEMORY, .size = 1 << 20,
-		.n = 6, .delta = delta };
-	m->regions[1] = (struct store_manifest_region){ .kind = STORE_DISK, .size = 1 << 20,
-		.image = id };
+	m->regions[0] = (struct store_manifest_region){
+		.kind = STORE_MEMORY, .size = 1 << 20, .n = 6, .delta = delta
+	};
+	m->regions[1] =
+		(struct store_manifest_region){ .kind = STORE_DISK, .size = 1 << 20, .image = id };
 	for (unsigned i = 0; i < 6; i++)
 		delta[i] = (struct store_delta){ i < 4 ? i : i + 9, { { i != 2 } } };
 	if (len >= 52) {
@@ -127,8 +127,9 @@ static void try_index(uint8_t *p, size_t len)
 	}
 	for (size_t i = 0; STORE_PX_HEAD + (i + 1) * STORE_PX_ENTRY <= len; i++) {
 		uint8_t *at = p + STORE_PX_HEAD + i * STORE_PX_ENTRY;
-		struct store_entry e = { .off4k = num_get_le32(at + 32), .len = num_get_le32(at + 36),
-			.kind = at[40] };
+		struct store_entry e = {
+			.off4k = num_get_le32(at + 32), .len = num_get_le32(at + 36), .kind = at[40]
+		};
 
 		memcpy(e.hash.b, at, STORE_ID_BYTES);
 		if (at[41] == 0) /* else it stays wrong */
@@ -141,7 +142,7 @@ static void try_index(uint8_t *p, size_t len)
 			MUST((uint64_t)px.entries[i].off4k * STORE_PAGE >= end);
 			MUST(px.entries[i].len >= 1 && px.entries[i].len <= STORE_BLOB_MAX);
 			end = (uint64_t)px.entries[i].off4k * STORE_PAGE +
-				store_entry_span(&px.entries[i]);
+			      store_entry_span(&px.entries[i]);
 			MUST(store_px_at(&px, px.entries[i].off4k) == &px.entries[i]);
 		}
 		MUST(store_px_end(&px) == end && (!px.flat || px.sealed));
@@ -170,8 +171,8 @@ static void tell(void *ctx, const char *text)
 	fprintf(stderr, "%s\n", text);
 }
 
-static void check_imported(struct store *s, const struct store_id *id, const uint8_t *data,
-	size_t len)
+static void check_imported(
+	struct store *s, const struct store_id *id, const uint8_t *data, size_t len)
 {
 	struct volt_err err = { 0 };
 	struct store_gc_result res;

@@ -30,7 +30,8 @@ static struct volt_err err;
 static void fill(unsigned page, unsigned seed)
 {
 	for (unsigned i = 0; i < PAGE; i += 4)
-		memcpy(memory + page * PAGE + i, &(uint32_t){ page * 40503 + seed * 7919 + i + 1 }, 4);
+		memcpy(memory + page * PAGE + i, &(uint32_t){ page * 40503 + seed * 7919 + i + 1 },
+			4);
 }
 
 /* Half of the pages, in one run in each 16, unlike each other. */
@@ -42,11 +43,15 @@ static void fill_all(void)
 			fill(i, 1);
 }
 
-static int put(const char *name, const struct store_id *base, const struct store_run *runs, size_t n,
-	struct store_id *ret)
+static int put(const char *name, const struct store_id *base, const struct store_run *runs,
+	size_t n, struct store_id *ret)
 {
-	struct store_region r = { .kind = STORE_MEMORY, .size = MEMORY, .mem = memory, .base = base,
-		.runs = runs, .n_runs = n };
+	struct store_region r = { .kind = STORE_MEMORY,
+		.size = MEMORY,
+		.mem = memory,
+		.base = base,
+		.runs = runs,
+		.n_runs = n };
 	struct store_txn *t;
 	int e;
 
@@ -78,8 +83,8 @@ static size_t check_mapped(const struct store_id *id)
 		const struct store_extent *e = &r->extents[i];
 
 		assert_true(mmap(map + e->offset, e->bytes, PROT_READ | PROT_WRITE,
-			MAP_FIXED | MAP_PRIVATE | (e->fd < 0 ? MAP_ANONYMOUS : 0), e->fd,
-			(off_t)e->fd_offset) != MAP_FAILED);
+				    MAP_FIXED | MAP_PRIVATE | (e->fd < 0 ? MAP_ANONYMOUS : 0),
+				    e->fd, (off_t)e->fd_offset) != MAP_FAILED);
 	}
 	assert_memory_equal(map, memory, MEMORY);
 	munmap(map, MEMORY);
@@ -135,7 +140,8 @@ static void clones(void **state)
 	assert_in_range(needed() - before, 10 * 20 * PAGE, 10 * 20 * PAGE * 11 / 10);
 }
 
-/* Fifty snapshots of each other: there is still an image and one delta, and each cost its change. */
+/* Fifty snapshots of each other: there is still an image and one delta, and each cost its change.
+ */
 static void depth(void **state)
 {
 	struct store_id id;
@@ -147,7 +153,8 @@ static void depth(void **state)
 	ok(put("a", NULL, NULL, 0, &id));
 	before = needed();
 	for (unsigned i = 1; i <= 50; i++) {
-		struct store_run runs[2] = { { 100 * PAGE, 4 * PAGE }, { (1000 + i) * PAGE, PAGE } };
+		struct store_run runs[2] = { { 100 * PAGE, 4 * PAGE },
+			{ (1000 + i) * PAGE, PAGE } };
 
 		for (unsigned k = 0; k < 4; k++)
 			fill(100 + k, i + 1);
@@ -361,8 +368,8 @@ static int set_up(void **state)
 {
 	(void)state;
 	memset(&err, 0, sizeof(err));
-	snprintf(top, sizeof(top), "%s/volt-store-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" :
-		"/dev/shm");
+	snprintf(top, sizeof(top), "%s/volt-store-XXXXXX",
+		access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	assert_non_null(mkdtemp(top));
 	memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ok(store_create(top, &store_sys_real, &err));
