@@ -102,7 +102,7 @@ int store_id_parse(const char *text, struct store_id *ret)
 			d = (unsigned)(text[i] - 'a') + 10;
 		else
 			return -EINVAL;
-		id.b[i / 2] = (uint8_t)(id.b[i / 2] << 4 | d);
+		id.b[i / 2] = (uint8_t)((unsigned)id.b[i / 2] << 4 | d);
 	}
 	*ret = id;
 	return 0;

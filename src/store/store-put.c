@@ -348,8 +348,13 @@ static int find_base(struct put *p, struct volt_err *err)
 		return guess(p, err);
 	p->region = (unsigned)at;
 	p->old = &store_plan_manifest(p->plan)->regions[at];
-	e = store_plan_image(p->plan, p->region, &p->image, err);
-	return e < 0 ? e : store_plan_places(p->plan, p->region, &p->places, err);
+	if (!store_id_is_zero(&p->old->image)) { /* the index is loaded: no need to read it again */
+		p->image = store_index_image(&p->s->index, &p->old->image);
+		if (!p->image)
+			return volt_err_set(err, EBADMSG,
+				"region %u: the index of the base's image is damaged", r->number);
+	}
+	return store_plan_places(p->plan, p->region, &p->places, err);
 }
 
 static int check(const struct store_region *r, struct volt_err *err)

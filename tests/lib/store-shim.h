@@ -13,10 +13,10 @@ extern const struct store_sys store_shim;
 
 enum store_shim_what {
 	STORE_SHIM_PASS,
-	STORE_SHIM_KILL,   /* SIGKILL at the call; a write does half of it before */
-	STORE_SHIM_FAIL,   /* this one call fails */
+	STORE_SHIM_KILL, /* SIGKILL at the call; a write does half of it before */
+	STORE_SHIM_FAIL, /* this one call fails */
 	STORE_SHIM_STICKY, /* it and all later ones that need space or write */
-	STORE_SHIM_SHORT,  /* writes write half, all of them */
+	STORE_SHIM_SHORT, /* writes write half, all of them */
 };
 
 /* Counts from 0 again. code: errno of the failure. */

@@ -21,9 +21,9 @@
 #include "store.h"
 #include "test.h"
 
-#define PAGES	120u /* of the memory */
-#define MEMORY	(PAGES * 4096u)
-#define DISK	(3 * 65536u - 700)
+#define PAGES  120u /* of the memory */
+#define MEMORY (PAGES * 4096u)
+#define DISK   (3 * 65536u - 700)
 
 static char top[64]; /* in memory where there is such a file system: nothing is synced for real */
 static uint8_t memory[MEMORY] __attribute__((aligned(4096)));
@@ -209,7 +209,7 @@ static void print_problem(void *ctx, const char *text)
 struct op {
 	const char *name;
 	int (*run)(struct store *s);
-	const char *target;	   /* the name that it sets; NULL: none */
+	const char *target; /* the name that it sets; NULL: none */
 	unsigned before, after; /* contents of it */
 };
 
@@ -358,7 +358,7 @@ static void failing(void **state)
 	check_store(path("run"), op, true, true);
 	remove_folder(path("run"));
 	assert_true(refused > n);
-	print_message("%s: %u calls failed in 3 ways, %u runs were refused\n", op->name, n, refused);
+	print_message("%s: %u calls failed in 3 ways, %u runs refused\n", op->name, n, refused);
 }
 
 static void cut(void **state)
@@ -374,8 +374,9 @@ static void cut(void **state)
 	remove_folder(path("run"));
 	for (unsigned n = 0; n <= changes; n++)
 		for (unsigned seed = 0; seed < 4; seed++) {
-			enum store_disk_loss loss = seed == 0 ? STORE_DISK_DROP_ALL :
-				seed == 1 ? STORE_DISK_KEEP_ALL : STORE_DISK_RANDOM;
+			enum store_disk_loss loss = seed == 0   ? STORE_DISK_DROP_ALL
+						    : seed == 1 ? STORE_DISK_KEEP_ALL
+								: STORE_DISK_RANDOM;
 
 			store_disk_cut(n, loss, n * 8 + seed, path("cut"));
 			check_store(path("cut"), op, n == changes, seed == 3);
@@ -408,8 +409,9 @@ static void sync_lost(void **state)
 			store_shim_set(STORE_SHIM_PASS, 0, 0);
 			assert_int_equal(run_op(op, path("run")), 0);
 			for (unsigned seed = 0; seed < 3; seed++) {
-				store_disk_cut(store_disk_changes(), seed ? STORE_DISK_RANDOM :
-					STORE_DISK_DROP_ALL, i * 4 + seed, path("cut"));
+				store_disk_cut(store_disk_changes(),
+					seed ? STORE_DISK_RANDOM : STORE_DISK_DROP_ALL,
+					i * 4 + seed, path("cut"));
 				check_store(path("cut"), op, true, true);
 				remove_folder(path("cut"));
 			}
@@ -430,8 +432,8 @@ static int set_up(void **state)
 	int fd;
 
 	(void)state;
-	snprintf(top, sizeof(top), "%s/volt-store-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" :
-		"/dev/shm");
+	snprintf(top, sizeof(top), "%s/volt-store-XXXXXX",
+		access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	assert_non_null(mkdtemp(top));
 	assert_int_equal(store_create(path("base"), &store_shim, NULL), 0);
 	assert_int_equal(store_open(path("base"), STORE_WRITE, &store_shim, &s, NULL), 0);
@@ -459,16 +461,28 @@ static int tear_down(void **state)
 
 #define ROW(test, i)                                                                               \
 	{                                                                                          \
-		#test "_" #i, test, NULL, NULL, (void *)(uintptr_t)&ops[i]                         \
+#test "_" #i, test, NULL, NULL, (void *)(uintptr_t)&ops[i]                         \
 	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ROW(killed, 0), ROW(killed, 1), ROW(killed, 2), ROW(killed, 3),
-		ROW(failing, 0), ROW(failing, 1), ROW(failing, 2), ROW(failing, 3),
-		ROW(cut, 0), ROW(cut, 1), ROW(cut, 2), ROW(cut, 3),
-		ROW(sync_lost, 0), ROW(sync_lost, 1), ROW(sync_lost, 2), ROW(sync_lost, 3),
+		ROW(killed, 0),
+		ROW(killed, 1),
+		ROW(killed, 2),
+		ROW(killed, 3),
+		ROW(failing, 0),
+		ROW(failing, 1),
+		ROW(failing, 2),
+		ROW(failing, 3),
+		ROW(cut, 0),
+		ROW(cut, 1),
+		ROW(cut, 2),
+		ROW(cut, 3),
+		ROW(sync_lost, 0),
+		ROW(sync_lost, 1),
+		ROW(sync_lost, 2),
+		ROW(sync_lost, 3),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
