@@ -41,7 +41,7 @@ static bool strikes(bool needs_space)
 
 	if (what == STORE_SHIM_KILL && n == at)
 		raise(SIGKILL);
-	if ((what == STORE_SHIM_FAIL && n == at) ||
+	if ((what == STORE_SHIM_FAIL && n == at) || (what == STORE_SHIM_DEAD && n >= at) ||
 		(what == STORE_SHIM_STICKY && n >= at && needs_space)) {
 		errno = code;
 		return true;

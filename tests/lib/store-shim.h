@@ -16,6 +16,7 @@ enum store_shim_what {
 	STORE_SHIM_KILL, /* SIGKILL at the call; a write does half of it before */
 	STORE_SHIM_FAIL, /* this one call fails */
 	STORE_SHIM_STICKY, /* it and all later ones that need space or write */
+	STORE_SHIM_DEAD, /* it and all later ones: nothing can be taken back either */
 	STORE_SHIM_SHORT, /* writes write half, all of them */
 };
 

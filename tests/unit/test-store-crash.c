@@ -389,7 +389,8 @@ static void cut(void **state)
 }
 
 /*
- * A sync of a file fails, so that its pages are clean and not on the disk; the next process tries
+ * A sync of a file fails, so that its pages are clean and not on the disk, and nothing can be taken
+ * back; the next process tries
  * again, is told that all is well, and then the power is cut.
  */
 static void sync_lost(void **state)
@@ -402,7 +403,7 @@ static void sync_lost(void **state)
 
 		copy_folder(path("base"), path("run"));
 		store_disk_begin(path("run"));
-		store_shim_set(STORE_SHIM_FAIL, i, EIO);
+		store_shim_set(STORE_SHIM_DEAD, i, EIO);
 		r = run_op(op, path("run"));
 		if (store_shim_failed_syncs()) {
 			assert_int_equal(r, -EIO);
@@ -464,7 +465,8 @@ static int tear_down(void **state)
 #test "_" #i, test, NULL, NULL, (void *)(uintptr_t)&ops[i]                         \
 	}
 
-int main(void)
+/* test-store-crash [PATTERN] */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		ROW(killed, 0),
@@ -485,5 +487,7 @@ int main(void)
 		ROW(sync_lost, 3),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
