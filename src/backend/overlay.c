@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "crc32c.h"
 #include "num.h"
 
 #define VERSION	   1
@@ -35,19 +36,6 @@ enum {
 };
 
 static const char magic[8] = "VOLTOVL";
-
-/* CRC-32C (Castagnoli), bit by bit: it is for one page. */
-static uint32_t crc32c(const uint8_t *p, size_t len)
-{
-	uint32_t crc = UINT32_MAX;
-
-	while (len-- > 0) {
-		crc ^= *p++;
-		for (int i = 0; i < 8; i++)
-			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
-	}
-	return ~crc;
-}
 
 static void lay_out(struct overlay *o)
 {
@@ -133,7 +121,7 @@ static void make_header(const struct overlay *o, uint8_t header[OVERLAY_HEADER_B
 	num_put_le32(header + AT_SHIFT, o->shift);
 	memcpy(header + AT_ID, o->id, sizeof(o->id));
 	memcpy(header + AT_BELOW, o->below, sizeof(o->below));
-	num_put_le32(header + AT_CHECKSUM, crc32c(header, OVERLAY_HEADER_BYTES));
+	num_put_le32(header + AT_CHECKSUM, crc32c_add(0, header, OVERLAY_HEADER_BYTES));
 }
 
 int overlay_format(int fd, uint64_t disk_bytes, unsigned shift, const uint8_t *below,
@@ -192,7 +180,7 @@ static int read_header(struct overlay *o, struct volt_err *err)
 			num_get_le32(header + AT_VERSION), VERSION);
 	sum = num_get_le32(header + AT_CHECKSUM);
 	num_put_le32(header + AT_CHECKSUM, 0);
-	if (crc32c(header, sizeof(header)) != sum)
+	if (crc32c_add(0, header, sizeof(header)) != sum)
 		return volt_err_set(err, EBADMSG, "overlay: the header's checksum is wrong");
 	for (size_t i = AT_END; i < sizeof(header); i++)
 		if (header[i])

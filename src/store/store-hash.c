@@ -118,37 +118,3 @@ bool store_zero(const void *data, size_t len)
 			return false;
 	return true;
 }
-
-static uint32_t crc_slow(uint32_t crc, const uint8_t *p, size_t len)
-{
-	for (; len; len--) {
-		crc ^= *p++;
-		for (unsigned i = 0; i < 8; i++)
-			crc = crc >> 1 ^ (0x82f63b78u & (0u - (crc & 1)));
-	}
-	return crc;
-}
-
-#ifdef __x86_64__
-static __attribute__((target("sse4.2"))) uint32_t crc_fast(
-	uint32_t crc, const uint8_t *p, size_t len)
-{
-	uint64_t wide = crc;
-
-	for (; len >= 8; len -= 8, p += 8)
-		wide = __builtin_ia32_crc32di(wide, num_get_le64(p));
-	crc = (uint32_t)wide;
-	for (; len; len--)
-		crc = __builtin_ia32_crc32qi(crc, *p++);
-	return crc;
-}
-#endif
-
-uint32_t store_crc(uint32_t crc, const void *data, size_t len)
-{
-#ifdef __x86_64__
-	if (__builtin_cpu_supports("sse4.2"))
-		return ~crc_fast(~crc, data, len);
-#endif
-	return ~crc_slow(~crc, data, len);
-}

@@ -42,7 +42,4 @@ int store_id_parse(const char *text, struct store_id *ret);
 /* All len bytes are zero. len: a multiple of 64, data aligned to 8. */
 bool store_zero(const void *data, size_t len);
 
-/* CRC-32C (Castagnoli, reflected); crc is 0 or that of what comes before. */
-uint32_t store_crc(uint32_t crc, const void *data, size_t len);
-
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "num.h"
 #include "store-manifest.h"
 
@@ -70,7 +71,7 @@ int store_layout_write(
 			num_put_le32(p + 12, l->regions[i].spans[k].off4k);
 		}
 	}
-	num_put_le32(p, store_crc(0, data, len - CRC_BYTES));
+	num_put_le32(p, crc32c_add(0, data, len - CRC_BYTES));
 	*ret_data = data;
 	*ret_len = len;
 	return 0;
@@ -142,7 +143,7 @@ int store_layout_read(const void *data, size_t len, const struct store_id *id,
 	if (num_get_le32(p + 4) != VERSION)
 		return volt_err_set(err, ENOTSUP, "version %u of a layout: this program reads %u",
 			num_get_le32(p + 4), VERSION);
-	if (num_get_le32(p + len - CRC_BYTES) != store_crc(0, p, len - CRC_BYTES))
+	if (num_get_le32(p + len - CRC_BYTES) != crc32c_add(0, p, len - CRC_BYTES))
 		return volt_err_set(err, EBADMSG, "the layout's checksum is wrong");
 	if (memcmp(p + 16, id->b, STORE_ID_BYTES) != 0 || num_get_le32(p + 8) != m->n_blobs ||
 		num_get_le32(p + 12) != m->n_regions || left < m->n_blobs * (size_t)BLOB_BYTES)

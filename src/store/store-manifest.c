@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "num.h"
 
 #define MAGIC        "STLM"
@@ -35,7 +36,7 @@ static uint8_t *seal_section(uint8_t *p, enum section type, size_t len)
 	num_put_le16(p, (uint16_t)type);
 	num_put_le16(p + 2, CRITICAL);
 	num_put_le32(p + 4, (uint32_t)len);
-	num_put_le32(p + 8, store_crc(store_crc(0, p, 8), p + SECTION_HEAD, len));
+	num_put_le32(p + 8, crc32c_add(crc32c_add(0, p, 8), p + SECTION_HEAD, len));
 	return p + SECTION_HEAD + len;
 }
 
@@ -181,7 +182,7 @@ static int read_sections(
 				"%zu",
 				at);
 		n = num_get_le32(p + 4);
-		if (num_get_le32(p + 8) != store_crc(store_crc(0, p, 8), p + SECTION_HEAD, n))
+		if (num_get_le32(p + 8) != crc32c_add(crc32c_add(0, p, 8), p + SECTION_HEAD, n))
 			return volt_err_set(err, EBADMSG,
 				"the checksum of the section at byte %zu "
 				"is wrong",

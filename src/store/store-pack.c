@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "crc32c.h"
 #include "num.h"
 
 #define MAGIC    "STLX"
@@ -29,7 +30,7 @@ void store_px_put_head(uint8_t *head, const struct store *s, const struct store_
 	head[12] = px->flat ? (uint8_t)px->kind : 0;
 	num_put_le64(head + 16, px->size);
 	memcpy(head + 24, s->uuid, STORE_UUID);
-	num_put_le32(head + HEAD_CRC, store_crc(0, head, HEAD_CRC));
+	num_put_le32(head + HEAD_CRC, crc32c_add(0, head, HEAD_CRC));
 }
 
 /* Over where the entry stands too: one of another time or pack is none. */
@@ -39,7 +40,7 @@ static uint32_t entry_crc(const uint8_t *p, uint32_t number, uint64_t i)
 
 	num_put_le32(place, number);
 	num_put_le64(place + 4, i);
-	return store_crc(store_crc(0, place, sizeof(place)), p, CRC_AT);
+	return crc32c_add(crc32c_add(0, place, sizeof(place)), p, CRC_AT);
 }
 
 void store_px_put_entry(uint8_t *p, uint32_t number, uint64_t i, const struct store_entry *e)
@@ -56,7 +57,7 @@ static int parse_head(const struct store *s, const uint8_t *p, size_t len, struc
 	struct volt_err *err)
 {
 	if (len < STORE_PX_HEAD || memcmp(p, MAGIC, 4) != 0 ||
-		num_get_le32(p + HEAD_CRC) != store_crc(0, p, HEAD_CRC))
+		num_get_le32(p + HEAD_CRC) != crc32c_add(0, p, HEAD_CRC))
 		return volt_err_set(
 			err, EBADMSG, "pack %08x: its index has no good head", px->number);
 	if (num_get_le16(p + 4) != VERSION || p[6] != STORE_HASH_SHA256)

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "crc32c.h"
 #include "num.h"
 #include "store-pack.h"
 #include "store-stream.h"
@@ -32,7 +33,7 @@ static void mend_manifest(uint8_t *p, size_t len)
 
 		if (n > len - at - 12)
 			break;
-		num_put_le32(p + at + 8, store_crc(store_crc(0, p + at, 8), p + at + 12, n));
+		num_put_le32(p + at + 8, crc32c_add(crc32c_add(0, p + at, 8), p + at + 12, n));
 		at += 12 + n;
 	}
 }
@@ -92,7 +93,7 @@ static void try_layout(uint8_t *p, size_t len)
 		delta[i] = (struct store_delta){ i < 4 ? i : i + 9, { { i != 2 } } };
 	if (len >= 52) {
 		memcpy(p + 16, id.b, sizeof(id.b));
-		num_put_le32(p + len - 4, store_crc(0, p, len - 4));
+		num_put_le32(p + len - 4, crc32c_add(0, p, len - 4));
 	}
 	if (store_layout_read(p, len, &id, m, l, &err) == 0) {
 		for (unsigned i = 0; i < 2; i++) {
@@ -123,7 +124,7 @@ static void try_index(uint8_t *p, size_t len)
 	if (len >= STORE_PX_HEAD) {
 		num_put_le32(p + 8, 7);
 		memset(p + 24, 0, STORE_UUID);
-		num_put_le32(p + 60, store_crc(0, p, 60));
+		num_put_le32(p + 60, crc32c_add(0, p, 60));
 	}
 	for (size_t i = 0; STORE_PX_HEAD + (i + 1) * STORE_PX_ENTRY <= len; i++) {
 		uint8_t *at = p + STORE_PX_HEAD + i * STORE_PX_ENTRY;

@@ -18,10 +18,12 @@
 
 #include "cleanup.h"
 #include "crc32c.h"
+#include "layout.h"
 #include "log.h"
 #include "state.h"
 #include "vm-state.h"
 #include "vm.h"
+#include "vmgenid.h"
 
 #define STOPPED 100 /* status of a process that has saved its VM */
 
@@ -86,6 +88,15 @@ static void read_all(void *ctx, void *p, size_t n)
 static void sum_up(void *ctx, void *p, size_t n)
 {
 	*(uint32_t *)ctx = crc32c_add(*(uint32_t *)ctx, p, n);
+}
+
+/* Differs from one machine to the next by intent: not a part of what the guest has computed. */
+static void forget_generation(const struct vm *vm)
+{
+	static const uint8_t zeros[VMGENID_BYTES];
+
+	if (gmem_write(&vm->mem, GPA(LAYOUT_VMGENID), zeros, sizeof(zeros)) < 0)
+		die("generation ID", NULL);
 }
 
 /* -- saved twice ----------------------------------------------------------------------------- */
@@ -284,6 +295,7 @@ static int run(struct piece *p, int argc, char **argv)
 	if (stopped)
 		return STOPPED;
 	vm_report_print(&p->vm, stderr);
+	forget_generation(&p->vm);
 	each_region(&p->vm, sum_up, &sum);
 	fprintf(stderr, "state-run: memory %08x after %u stops\n", sum, p->number);
 	return vm_exit_status(&p->vm);
