@@ -29,6 +29,7 @@ static const struct serde_field put_fields[] = {
 	{ "io_engine", { SERDE_ENUM, .names = io_engines } },
 	{ "socket", { SERDE_STRING } },
 	{ "n_queues", { SERDE_U8 }, .ours = true },
+	{ "overlay_path", { SERDE_STRING }, .ours = true },
 };
 static const struct serde_object put_body = { "BlockDeviceConfig", true, put_fields,
 	ARRAY_SIZE(put_fields) };
@@ -54,14 +55,24 @@ static size_t find(const struct vm_config *cfg, const char *id)
 static void move(struct api *a, size_t from, size_t to)
 {
 	struct disk_config disk = a->cfg->disks[from];
-	int fd = a->res->diskfds[from];
+	int fd = a->res->diskfds[from], overlayfd = a->res->overlayfds[from];
 
 	if (from < to)
 		return;
 	memmove(&a->cfg->disks[to + 1], &a->cfg->disks[to], (from - to) * sizeof(disk));
 	memmove(&a->res->diskfds[to + 1], &a->res->diskfds[to], (from - to) * sizeof(fd));
+	memmove(&a->res->overlayfds[to + 1], &a->res->overlayfds[to],
+		(from - to) * sizeof(overlayfd));
 	a->cfg->disks[to] = disk;
 	a->res->diskfds[to] = fd;
+	a->res->overlayfds[to] = overlayfd;
+}
+
+static bool is_async(const struct api_call *c)
+{
+	const char *engine = api_string(c, "io_engine");
+
+	return engine && strcmp(engine, "Async") == 0;
 }
 
 /* False: answered. */
@@ -78,6 +89,10 @@ static bool judge(struct api_call *c)
 	if (api_has(c, "socket") || !api_has(c, "path_on_host")) {
 		api_fault(c, PREFIX "Unable to create the virtio block device: Invalid block "
 				    "config.");
+		return false;
+	}
+	if (api_has(c, "overlay_path") && (api_true(c, "is_read_only") || is_async(c))) {
+		api_fault(c, PREFIX "A drive with overlay_path is neither read-only nor Async.");
 		return false;
 	}
 	for (size_t i = 0; i < cfg->n_disks && api_true(c, "is_root_device"); i++) {
@@ -109,22 +124,25 @@ static void fault_of_file(struct api_call *c, const char *path, const struct vol
 			api_os_error(err->code, why, sizeof(why)), path);
 }
 
-static void replace(struct api *a, size_t i, const struct disk_config *disk, int fd)
+static void replace(struct api *a, size_t i, const struct disk_config *disk, int fd, int overlayfd)
 {
 	if (i < a->cfg->n_disks) {
 		vmcfg_item_done("drives", &a->cfg->disks[i]);
 		fd_close(a->res->diskfds[i]);
+		fd_close(a->res->overlayfds[i]);
 	} else {
 		a->cfg->n_disks++;
 	}
 	a->cfg->disks[i] = *disk;
 	a->res->diskfds[i] = fd;
+	a->res->overlayfds[i] = overlayfd;
 	if (disk->root)
 		move(a, i, 0);
 }
 
 /* Fills in what the drive will be and opens its file; false: answered. */
-static bool prepare(struct api_call *c, size_t i, struct disk_config *disk, int *ret_fd)
+static bool prepare(struct api_call *c, size_t i, struct disk_config *disk, int *ret_fd,
+	int *ret_overlayfd)
 {
 	struct api *a = c->api;
 	struct volt_err err = { 0 };
@@ -139,9 +157,16 @@ static bool prepare(struct api_call *c, size_t i, struct disk_config *disk, int 
 	/* The lock that this drive has must not keep it from its own file. */
 	if (i < a->cfg->n_disks && strcmp(a->cfg->disks[i].path, disk->path) == 0)
 		a->res->diskfds[i] = fd_close(a->res->diskfds[i]);
-	if (resources_open_disk(disk, disk->path, ret_fd, &err) == 0)
+	if (i < a->cfg->n_disks && disk->overlay)
+		a->res->overlayfds[i] = fd_close(a->res->overlayfds[i]);
+	if (resources_open_disk(disk, disk->path, ret_fd, &err) < 0) {
+		fault_of_file(c, disk->path, &err);
+		return false;
+	}
+	if (!disk->overlay || resources_open_overlay(disk, ret_overlayfd, &err) == 0)
 		return true;
-	fault_of_file(c, disk->path, &err);
+	fault_of_file(c, disk->overlay, &err);
+	*ret_fd = fd_close(*ret_fd);
 	return false;
 }
 
@@ -149,13 +174,13 @@ static void put_drive(struct api_call *c)
 {
 	size_t i = find(c->api->cfg, c->id);
 	struct disk_config disk;
-	int fd;
+	int fd, overlayfd = -1;
 
 	if (!judge(c))
 		return;
 	vmcfg_item_default("drives", &disk);
-	if (prepare(c, i, &disk, &fd))
-		replace(c->api, i, &disk, fd);
+	if (prepare(c, i, &disk, &fd, &overlayfd))
+		replace(c->api, i, &disk, fd, overlayfd);
 	else
 		vmcfg_item_done("drives", &disk);
 }
@@ -168,6 +193,12 @@ static void patch_backing(struct api_call *c, size_t i, struct virtio_dev *v)
 	struct volt_err err = { 0 };
 	int fd;
 
+	if (c->api->cfg->disks[i].overlay) {
+		api_fault(c, PREFIX "Unable to patch the block device: Block: the drive has an "
+				    "overlay, which belongs to the file that it has. Please verify "
+				    "the request arguments.");
+		return;
+	}
 	if (resources_open_disk(&c->api->cfg->disks[i], path, &fd, &err) < 0) {
 		char why[128];
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk request as a sequence of system calls, which both back ends make in their own way:
- * disk_next() says which call is to be made, disk_step() takes its result. Private to the back
- * ends.
+ * A disk request as a sequence of system calls, which sync and uring make in their own way:
+ * disk_next() says which call is to be made, disk_step() takes its result; and what all back ends
+ * share. Private to them.
  */
 #ifndef VOLT_DISK_CALL_H
 #define VOLT_DISK_CALL_H
@@ -27,6 +27,15 @@ void disk_begin(struct disk_req *req);
 void disk_next(const struct disk *d, struct disk_req *req, struct disk_call *ret);
 /* The call returned res (>= 0 or -errno). 1: go on with disk_next(); 0 or -errno: finished. */
 int disk_step(struct disk_req *req, ssize_t res);
+
+/* Drops the first n bytes of the request's iov. */
+void disk_consume(struct disk_req *req, size_t n);
+
+/* The bytes of a regular file or a block device. */
+int disk_size(int fd, uint64_t *ret, struct volt_err *err);
+/* What a disk of any back end has, but for its ops; fd stays the caller's. And its end. */
+int disk_common(int fd, const struct disk_params *params, struct disk *ret, struct volt_err *err);
+void disk_common_done(struct disk *d);
 
 /*
  * Back ends fill *ret from a common part whose fd stays the caller's on failure.

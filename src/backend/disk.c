@@ -74,8 +74,7 @@ void disk_next(const struct disk *d, struct disk_req *req, struct disk_call *ret
 	}
 }
 
-/* Drops the first n bytes of the request's iov. */
-static void consume(struct disk_req *req, size_t n)
+void disk_consume(struct disk_req *req, size_t n)
 {
 	while (req->n_iov > 0 && n >= req->iov->iov_len) {
 		n -= req->iov->iov_len;
@@ -117,11 +116,11 @@ int disk_step(struct disk_req *req, ssize_t res)
 		return -EIO; /* the file has been cut, or the device is gone */
 	req->progress += (uint64_t)res;
 	if (!zeroing)
-		consume(req, (size_t)res);
+		disk_consume(req, (size_t)res);
 	return req->progress < req->bytes ? 1 : 0;
 }
 
-static int size_of(int fd, uint64_t *ret, struct volt_err *err)
+int disk_size(int fd, uint64_t *ret, struct volt_err *err)
 {
 	struct stat st;
 
@@ -137,21 +136,37 @@ static int size_of(int fd, uint64_t *ret, struct volt_err *err)
 	return 0;
 }
 
-int disk_create(bool uring, int fd, struct loop *loop, const struct disk_params *params,
-	struct disk **ret, struct volt_err *err)
+int disk_common(int fd, const struct disk_params *params, struct disk *ret, struct volt_err *err)
 {
-	struct disk common = { .fd = fd, .params = *params };
-	const char *what = NULL;
+	struct disk d = { .fd = fd, .params = *params };
 	int r;
 
 	assert(params->in_flight > 0 && params->in_flight <= 32768);
-	r = size_of(fd, &common.bytes, err);
+	r = disk_size(fd, &d.bytes, err);
 	if (r < 0)
 		return r;
 	/* Never written: the kernel maps its zero page, and only where it is read. */
-	common.zeros = mmap(NULL, DISK_ZEROS_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (common.zeros == MAP_FAILED)
+	d.zeros = mmap(NULL, DISK_ZEROS_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (d.zeros == MAP_FAILED)
 		return volt_err_set(err, errno, "map a page of zeros: %m");
+	*ret = d;
+	return 0;
+}
+
+void disk_common_done(struct disk *d)
+{
+	munmap(d->zeros, DISK_ZEROS_BYTES);
+}
+
+int disk_create(bool uring, int fd, struct loop *loop, const struct disk_params *params,
+	struct disk **ret, struct volt_err *err)
+{
+	const char *what = NULL;
+	struct disk common;
+	int r = disk_common(fd, params, &common, err);
+
+	if (r < 0)
+		return r;
 	if (uring) {
 		r = disk_uring_create(&common, loop, ret, &what);
 		if (r == 0)
@@ -161,7 +176,7 @@ int disk_create(bool uring, int fd, struct loop *loop, const struct disk_params 
 	}
 	r = disk_sync_create(&common, ret);
 	if (r < 0) {
-		munmap(common.zeros, DISK_ZEROS_BYTES);
+		disk_common_done(&common);
 		return volt_err_set(err, -r, "%m");
 	}
 	return 0;
@@ -170,7 +185,7 @@ int disk_create(bool uring, int fd, struct loop *loop, const struct disk_params 
 int disk_set_file(struct disk *d, int fd, struct volt_err *err)
 {
 	uint64_t bytes;
-	int r = size_of(fd, &bytes, err);
+	int r = disk_size(fd, &bytes, err);
 
 	if (r < 0)
 		return r;

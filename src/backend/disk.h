@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Disk back ends: bytes of a regular file or a block device. Two implementations behind one table:
- * disk-sync.c does a request within disk_submit(), disk-uring.c hands it to the kernel and reports
- * later. Loop thread, also disk_create() and disk_destroy().
+ * Disk back ends: bytes of a regular file or a block device. Three implementations behind one
+ * table: disk-sync.c does a request within disk_submit(), disk-uring.c hands it to the kernel and
+ * reports later; disk-overlay.c, made by its own functions, writes beside the file. Loop thread,
+ * also disk_create() and disk_destroy().
  *
  *	disk_submit() x n  -->  disk_commit()  -->  done() on the loop thread
  *

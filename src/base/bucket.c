@@ -6,6 +6,8 @@
  */
 #include "bucket.h"
 
+#include "state.h"
+
 /* Of a refill time, and of any moment: 146 years. Sums of two such do not overflow. */
 #define TIME_MAX_NS (UINT64_C(1) << 62)
 
@@ -160,4 +162,28 @@ uint64_t limiter_take_some(struct limiter *l, uint64_t bytes, uint64_t now_ns)
 	n += MIN(bytes - n, b->tokens);
 	take(b, n, now_ns);
 	return n;
+}
+
+static void bucket_fields(struct bucket *b, struct state *s, uint64_t now_ns)
+{
+	uint64_t tokens = b->tokens, burst = b->burst;
+	uint64_t debt_ns = b->debt_ns > now_ns ? b->debt_ns - now_ns : 0;
+
+	state_u64(s, "tokens", &tokens);
+	state_u64(s, "burst", &burst);
+	state_u64(s, "debt-ns", &debt_ns);
+	if (!state_loading(s))
+		return;
+	/* The buckets may be smaller ones than those that were saved. */
+	b->tokens = MIN(tokens, b->params.size);
+	b->burst = MIN(burst, b->params.one_time_burst);
+	b->at_ns = b->debt_ns = now_ns + MIN(debt_ns, TIME_MAX_NS / 2);
+}
+
+void limiter_state(struct limiter *l, struct state *s, uint64_t now_ns)
+{
+	bucket_fields(&l->bandwidth, s, now_ns);
+	bucket_fields(&l->ops, s, now_ns);
+	if (state_loading(s))
+		l->promised_ns = l->promise_ends_ns = 0;
 }

@@ -64,6 +64,11 @@ bool limiter_off(const struct limiter *l);
  */
 uint64_t limiter_take(struct limiter *l, uint64_t bytes, uint64_t now_ns) MUST_CHECK;
 
+struct state;
+
+/* Machine state: what is left in the buckets, and owed, but not how large they are. */
+void limiter_state(struct limiter *l, struct state *s, uint64_t now_ns);
+
 /* Takes as many bytes of the bandwidth as there are now, at most `bytes`: their number. */
 uint64_t limiter_take_some(struct limiter *l, uint64_t bytes, uint64_t now_ns) MUST_CHECK;
 

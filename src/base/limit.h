@@ -8,7 +8,7 @@
 #define LIMIT_DISKS	   17	   /* GSIs 5..22, one is kept for virtio-rng */
 #define LIMIT_PMEMS	   17	   /* with disks and the rest at most LIMIT_VIRTIO */
 #define LIMIT_PMEM_ID	   64
-#define LIMIT_VIRTIO	   18	   /* GSIs 5..22 (LAYOUT_GSI_VIRTIO up to below LAYOUT_GSI_GED) */
+#define LIMIT_VIRTIO	   18	   /* GSIs 5..22 (LAYOUT_GSI_VIRTIO up to below LAYOUT_GSI_POWER) */
 #define LIMIT_CMDLINE	   2048	   /* with the NUL; x86 Linux's COMMAND_LINE_SIZE */
 #define LIMIT_API_BODY	   (64 << 20) /* what a body may be told to be at most */
 #define LIMIT_CONFIG_BYTES (1 << 20) /* a configuration file */

@@ -89,3 +89,8 @@ void throttle_change(struct throttle *t, const struct limiter_change *change)
 	t->until_ns = now_ns;
 	throttle_arm(t, now_ns, now_ns);
 }
+
+void throttle_state(struct throttle *t, struct state *s)
+{
+	limiter_state(&t->limiter, s, loop_now_ns());
+}

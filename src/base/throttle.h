@@ -52,6 +52,11 @@ bool throttle_expire(struct throttle *t, _Atomic uint64_t *released);
 /* Nothing waits any more. */
 void throttle_forget(struct throttle *t);
 
+struct state;
+
+/* Machine state: what the limit has left. Who waited tries again. */
+void throttle_state(struct throttle *t, struct state *s);
+
 /* Changes the limit, and makes what waits try again at once, by the timer. */
 void throttle_change(struct throttle *t, const struct limiter_change *change);
 

@@ -8,6 +8,7 @@
 #include "kvm.h"
 #include "log.h"
 #include "num.h"
+#include "state.h"
 
 #define REG_SELECT 0x00
 #define REG_WINDOW 0x10
@@ -241,5 +242,29 @@ void ioapic_eoi(struct ioapic *a, uint8_t vector)
 {
 	pthread_mutex_lock(&a->dev.lock);
 	eoi(a, vector);
+	pthread_mutex_unlock(&a->dev.lock);
+}
+
+void ioapic_state(struct ioapic *a, struct state *s)
+{
+	pthread_mutex_lock(&a->dev.lock);
+	state_begin(s, "ioapic", 0, 1);
+	state_u8(s, "id", &a->id);
+	state_u8(s, "select", &a->select);
+	for (unsigned pin = 0; pin < LAYOUT_N_GSI; pin++)
+		state_u64(s, "redirection", &a->redirection[pin]);
+	a->pending = (uint32_t)state_value(
+		s, "pending", a->pending, (UINT64_C(1) << LAYOUT_N_GSI) - 1);
+	state_end(s);
+	pthread_mutex_unlock(&a->dev.lock);
+}
+
+void ioapic_wake(struct ioapic *a)
+{
+	pthread_mutex_lock(&a->dev.lock);
+	for (unsigned pin = 0; pin < LAYOUT_N_GSI; pin++) {
+		route(a, pin);
+		deliver(a, pin);
+	}
 	pthread_mutex_unlock(&a->dev.lock);
 }

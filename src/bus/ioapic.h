@@ -49,6 +49,15 @@ void ioapic_raise(struct ioapic *a, unsigned gsi);
  */
 int ioapic_add_irqfd(struct ioapic *a, unsigned gsi, int fd, struct volt_err *err);
 
+struct state;
+
+/*
+ * Machine state. Loading delivers nothing: ioapic_wake(), before the guest runs, tells KVM of the
+ * lines that it raises itself, and delivers what is pending. Loop thread; the vCPUs stand still.
+ */
+void ioapic_state(struct ioapic *a, struct state *s);
+void ioapic_wake(struct ioapic *a);
+
 /* The guest ended interrupt `vector` of a level-triggered pin (KVM_EXIT_IOAPIC_EOI). */
 void ioapic_eoi(struct ioapic *a, uint8_t vector);
 

@@ -105,10 +105,15 @@ static void check_initrd(const struct vm_config *cfg, struct vmcfg_errors *error
 			cfg->initrd_path, f.bytes, cfg->mem_bytes / MIB, room);
 }
 
+static bool reads_only(const struct disk_config *d)
+{
+	return d->read_only || d->overlay;
+}
+
 static void check_disk(const struct disk_config *d, const char *where, struct file *ret,
 	struct vmcfg_errors *errors)
 {
-	if (!probe(where, d->path, d->read_only ? O_RDONLY : O_RDWR, true, ret, errors))
+	if (!probe(where, d->path, reads_only(d) ? O_RDONLY : O_RDWR, true, ret, errors))
 		ret->st.st_mode = 0;
 	else if (ret->bytes == 0)
 		vmcfg_error(errors, where, "%s is empty", d->path);
@@ -124,47 +129,6 @@ static bool same(const struct stat *a, const struct stat *b)
 	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
 		return a->st_rdev == b->st_rdev;
 	return a->st_mode && b->st_mode && a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors)
-{
-	struct file files[LIMIT_DISKS] = { 0 };
-	char where[LIMIT_DISK_ID + 16];
-
-	for (size_t i = 0; i < cfg->n_disks; i++) {
-		const struct disk_config *d = &cfg->disks[i];
-
-		if (!d->path || !d->id)
-			continue;
-		snprintf(where, sizeof(where), "disk '%.64s'", d->id);
-		check_disk(d, where, &files[i], errors);
-		for (size_t j = 0; j < i && !d->read_only; j++) {
-			if (cfg->disks[j].read_only || !same(&files[i].st, &files[j].st))
-				continue;
-			vmcfg_error(errors, where,
-				"%s is also disk '%s', and both may write, which would destroy it; "
-				"attach it once, or read-only",
-				d->path, cfg->disks[j].id);
-			break;
-		}
-	}
-}
-
-static void check_pmems(const struct vm_config *cfg, struct vmcfg_errors *errors)
-{
-	char where[LIMIT_PMEM_ID + 16];
-	struct file f;
-
-	for (size_t i = 0; i < cfg->n_pmems; i++) {
-		const struct pmem_config *p = &cfg->pmems[i];
-
-		if (!p->path || !p->id)
-			continue;
-		snprintf(where, sizeof(where), "pmem '%.64s'", p->id);
-		if (probe(where, p->path, p->read_only ? O_RDONLY : O_RDWR, true, &f, errors) &&
-			f.bytes == 0)
-			vmcfg_error(errors, where, "%s is empty", p->path);
-	}
 }
 
 /* The folder of path: "." if it has none. */
@@ -193,6 +157,89 @@ static void check_parent(const char *where, const char *path, const char *what,
 		vmcfg_error(errors, where, "%s is not a directory", parent);
 	else if (faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS) < 0)
 		vmcfg_error(errors, where, "no %s can be made in %s: %m", what, parent);
+}
+
+/* Both write to the one file, or one does to what the other takes for constant. */
+static bool conflict(const struct disk_config *a, const struct disk_config *b)
+{
+	return (!reads_only(a) && (!reads_only(b) || b->overlay)) || (a->overlay && !reads_only(b));
+}
+
+/* The overlay is a file of this disk alone; one that is not there yet will be made. */
+static void check_overlay(const struct vm_config *cfg, size_t i, const struct file *files,
+	struct file *overlays, const char *where, struct vmcfg_errors *errors)
+{
+	const char *path = cfg->disks[i].overlay;
+	struct stat *st = &overlays[i].st;
+
+	if (stat(path, st) < 0 && errno == ENOENT) {
+		check_parent(where, path, "overlay", errors);
+		st->st_mode = 0;
+	} else if (!probe(where, path, O_RDWR, false, &overlays[i], errors)) {
+		st->st_mode = 0;
+		return;
+	}
+	for (size_t j = 0; j < cfg->n_disks; j++) {
+		const char *other = cfg->disks[j].overlay;
+
+		if (!cfg->disks[j].id || (!same(st, &files[j].st) && (j >= i || !other ||
+			(!same(st, &overlays[j].st) && strcmp(path, other) != 0))))
+			continue;
+		vmcfg_error(errors, where,
+			"its overlay %s is also a file of disk '%s'; give each its own", path,
+			cfg->disks[j].id);
+		return;
+	}
+}
+
+static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	struct file files[LIMIT_DISKS] = { 0 }, overlays[LIMIT_DISKS] = { 0 };
+	char where[LIMIT_DISK_ID + 16];
+
+	for (size_t i = 0; i < cfg->n_disks; i++) {
+		const struct disk_config *d = &cfg->disks[i];
+
+		if (!d->path || !d->id)
+			continue;
+		snprintf(where, sizeof(where), "disk '%.64s'", d->id);
+		check_disk(d, where, &files[i], errors);
+		for (size_t j = 0; j < i; j++) {
+			if (!conflict(d, &cfg->disks[j]) || !same(&files[i].st, &files[j].st))
+				continue;
+			vmcfg_error(errors, where,
+				"%s is also disk '%s', and %s, which would destroy it; "
+				"attach it once, or read-only",
+				d->path, cfg->disks[j].id,
+				reads_only(d) || reads_only(&cfg->disks[j]) ?
+					"one writes to what the other has an overlay over" :
+					"both may write");
+			break;
+		}
+	}
+	for (size_t i = 0; i < cfg->n_disks; i++) {
+		if (!cfg->disks[i].overlay || !cfg->disks[i].id)
+			continue;
+		snprintf(where, sizeof(where), "disk '%.64s'", cfg->disks[i].id);
+		check_overlay(cfg, i, files, overlays, where, errors);
+	}
+}
+
+static void check_pmems(const struct vm_config *cfg, struct vmcfg_errors *errors)
+{
+	char where[LIMIT_PMEM_ID + 16];
+	struct file f;
+
+	for (size_t i = 0; i < cfg->n_pmems; i++) {
+		const struct pmem_config *p = &cfg->pmems[i];
+
+		if (!p->path || !p->id)
+			continue;
+		snprintf(where, sizeof(where), "pmem '%.64s'", p->id);
+		if (probe(where, p->path, p->read_only ? O_RDONLY : O_RDWR, true, &f, errors) &&
+			f.bytes == 0)
+			vmcfg_error(errors, where, "%s is empty", p->path);
+	}
 }
 
 /* A file that will be written, and created if it is not there. */

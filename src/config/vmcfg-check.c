@@ -105,6 +105,20 @@ static void check_lists(const struct vm_config *cfg, struct vmcfg_errors *errors
 	}
 }
 
+static void check_overlay(const struct disk_config *d, struct vmcfg_errors *errors)
+{
+	char where[LIMIT_DISK_ID + 16];
+
+	snprintf(where, sizeof(where), "disk '%.64s'", d->id);
+	if (d->read_only)
+		vmcfg_error(errors, where,
+			"it is read-only and has an overlay, which is for writing; leave out one");
+	if (d->io != DISK_IO_SYNC)
+		vmcfg_error(errors, where,
+			"a disk with an overlay is read and written by plain system calls; leave "
+			"out io_uring");
+}
+
 static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors)
 {
 	const struct disk_config *root = NULL;
@@ -117,6 +131,8 @@ static void check_disks(const struct vm_config *cfg, struct vmcfg_errors *errors
 			snprintf(where, sizeof(where), "disk '%.64s'", d->id);
 			vmcfg_error(errors, where, "has no path");
 		}
+		if (d->overlay && d->id)
+			check_overlay(d, errors);
 		if (d->root && root && d->id && root->id)
 			vmcfg_error(errors, "disks",
 				"both '%s' and '%s' are the root disk; there can be one",

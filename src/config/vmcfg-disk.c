@@ -50,6 +50,8 @@ static void apply(struct disk_config *disk, char *word, struct vmcfg_errors *err
 		disk->root = true;
 	} else if (value && strcmp(word, "id") == 0) {
 		vmcfg_row_set_text(row_of("drive_id"), disk, value, "--disk: id", errors);
+	} else if (value && strcmp(word, "overlay") == 0) {
+		vmcfg_row_set_text(row_of("overlay_path"), disk, value, "--disk: overlay", errors);
 	} else if (value && strcmp(word, "queues") == 0) {
 		vmcfg_row_set_text(row_of("n_queues"), disk, value, "--disk: queues", errors);
 	} else if (value && strcmp(word, "io") == 0) {
@@ -63,7 +65,7 @@ static void apply(struct disk_config *disk, char *word, struct vmcfg_errors *err
 	} else {
 		vmcfg_error(errors, "--disk",
 			"'%.40s' is not known behind the path; there are ro, root, id=ID, "
-			"io=sync|uring, cache=writeback|unsafe and queues=N",
+			"overlay=FILE, io=sync|uring, cache=writeback|unsafe and queues=N",
 			word);
 	}
 }

@@ -7,7 +7,7 @@
 
 #include "vmcfg.h"
 
-/* The argument of --disk: PATH[,ro][,root][,id=ID][,io=sync|uring]... */
+/* The argument of --disk: PATH[,ro][,root][,id=ID][,overlay=FILE][,io=sync|uring]... */
 void vmcfg_disk_flag(struct vm_config *cfg, const char *spec, struct vmcfg_errors *errors);
 
 /* Gives names to disks that have none, and puts the root disk first. */

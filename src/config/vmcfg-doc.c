@@ -127,6 +127,10 @@ static const struct vmcfg_row drives[] = {
 		.doc = "With Unsafe the guest cannot ask for its writes to be on stable storage." },
 	{ "io_engine", VMCFG_ENUM, .offset = DISK(io), .def = DISK_IO_SYNC, .names = io_names,
 		.doc = "Async uses io_uring." },
+	{ "overlay_path", VMCFG_STRING, .offset = DISK(overlay), PATH_LENGTH,
+		.doc = "What the guest writes goes to this file, and path_on_host, which must "
+		       "stay as it is, is only read. It is made if it is not there. Neither "
+		       "is_read_only nor Async goes with it. Volt's own." },
 	{ "n_queues", VMCFG_UINT, .offset = DISK(n_queues), .min = 0, .max = LIMIT_DISK_QUEUES,
 		.doc = "Request queues; 0 is one for each vCPU, up to the limit. Volt's own." },
 	{ "rate_limiter", VMCFG_NESTED, .offset = DISK(limit), .object = &vmcfg_doc_limiter,

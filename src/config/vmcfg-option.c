@@ -42,6 +42,7 @@ const struct vmcfg_option vmcfg_option_table[VMCFG_N_OPTIONS] = {
 		"  ro                      the guest cannot write\n"
 		"  root                    this is the root disk\n"
 		"  id=ID                   name (default disk0, disk1, ...)\n"
+		"  overlay=FILE            writes go to FILE, PATH is only read\n"
 		"  io=sync|uring           how it is read and written (default sync)\n"
 		"  cache=writeback|unsafe  unsafe: the guest cannot flush\n"
 		"  queues=N                1 to 8; 0: one for each vCPU (default)",

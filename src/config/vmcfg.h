@@ -55,6 +55,7 @@ enum console_device {
 struct disk_config {
 	char *id;   /* drive_id; default "disk0", "disk1" ... */
 	char *path; /* regular file or block device */
+	char *overlay; /* what the guest writes; then path is only read; NULL: it goes to path */
 	char *partuuid;
 	bool root; /* root=/dev/vdX is put on the command line */
 	bool read_only;

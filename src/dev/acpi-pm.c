@@ -2,6 +2,8 @@
 /* Sleep, reset and power button, see acpi-pm.h. */
 #include "acpi-pm.h"
 
+#include "state.h"
+
 #define SLP_TYP(v) (((v) >> 2) & 7)
 #define SLP_EN	   0x20
 #define SLP_KEPT   0x1c /* SLP_TYP; the other bits are reserved or write-only */
@@ -62,7 +64,7 @@ static const struct dev_ops acpi_pm_ops = {
 void acpi_pm_init(struct acpi_pm *a, struct ioapic *ioapic, const struct acpi_pm_events *events)
 {
 	*a = (struct acpi_pm){
-		.irq = { .ioapic = ioapic, .gsi = LAYOUT_GSI_GED },
+		.irq = { .ioapic = ioapic, .gsi = LAYOUT_GSI_POWER },
 		.events = *events,
 	};
 	dev_init(&a->dev, &acpi_pm_ops);
@@ -76,4 +78,16 @@ void acpi_pm_done(struct acpi_pm *a)
 void acpi_pm_power_button(struct acpi_pm *a)
 {
 	irq_raise(&a->irq);
+}
+
+void acpi_pm_state(struct acpi_pm *a, struct state *s)
+{
+	pthread_mutex_lock(&a->dev.lock);
+	state_begin(s, "acpi-pm", 0, 1);
+	state_u8(s, "sleep-control", &a->sleep_control);
+	if (state_loading(s) && (a->sleep_control & ~SLP_KEPT))
+		state_refuse(s, "sleep-control", "0x%x has bits that are never kept",
+			a->sleep_control);
+	state_end(s);
+	pthread_mutex_unlock(&a->dev.lock);
 }

@@ -6,7 +6,7 @@
  *	LAYOUT_PORT_SLEEP_STATUS	WAK_STS, write 1 to clear; we never set it
  *	LAYOUT_PORT_RESET		LAYOUT_RESET_VALUE resets
  *
- * and the power button, an edge on LAYOUT_GSI_GED, which the DSDT's _EVT turns into Notify(PWRB).
+ * and the power button, an edge on LAYOUT_GSI_POWER, which the DSDT's _EVT turns into Notify(PWRB).
  *
  * Threads: registers on the vCPU thread under dev.lock; acpi_pm_power_button() on any thread.
  */
@@ -38,5 +38,10 @@ void acpi_pm_init(struct acpi_pm *a, struct ioapic *ioapic, const struct acpi_pm
 void acpi_pm_done(struct acpi_pm *a);
 
 void acpi_pm_power_button(struct acpi_pm *a);
+
+struct state;
+
+/* Machine state. Loop thread. */
+void acpi_pm_state(struct acpi_pm *a, struct state *s);
 
 #endif

@@ -10,6 +10,8 @@
 #include "loop.h"
 #include "virtio.h"
 
+struct state;
+
 enum balloon_role {
 	BALLOON_INFLATE,
 	BALLOON_DEFLATE,
@@ -33,6 +35,7 @@ struct balloon {
 	bool held; /* a buffer of the statistics, which is given back to ask for new ones */
 	uint16_t held_head;
 	unsigned held_queue;
+	bool again; /* it lies in its queue while the VM stands still, and is taken again */
 	uint32_t stats_known;
 	uint64_t stats[BALLOON_STATS];
 
@@ -73,10 +76,13 @@ void balloon_config_put(struct balloon *b, size_t off, uint32_t value);
 int balloon_stats_init(struct balloon *b, struct volt_err *err);
 void balloon_stats_done(struct balloon *b);
 void balloon_stats_reset(struct balloon *b);
+void balloon_stats_pause(struct balloon *b);
+void balloon_stats_state(struct balloon *b, struct state *s);
 void balloon_stats_handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c);
 
 /* balloon-hint.c */
 void balloon_hint_reset(struct balloon *b);
+void balloon_hint_state(struct balloon *b, struct state *s);
 void balloon_hint_handle(struct virtio_dev *v, unsigned q, const struct virtq_chain *c);
 
 #endif

@@ -12,6 +12,7 @@
 #include <linux/virtio_balloon.h>
 
 #include "num.h"
+#include "state.h"
 
 #define CMD_ID	  offsetof(struct virtio_balloon_config, free_page_hint_cmd_id)
 #define CMD_BYTES 4u
@@ -57,6 +58,17 @@ void balloon_hint_reset(struct balloon *b)
 {
 	b->hinting = (struct balloon_hinting){ .host_cmd = BALLOON_HINT_STOP };
 	num_put_le32(b->config + CMD_ID, BALLOON_HINT_STOP);
+}
+
+void balloon_hint_state(struct balloon *b, struct state *s)
+{
+	struct balloon_hinting *h = &b->hinting;
+
+	state_u32(s, "hint-host-cmd", &h->host_cmd);
+	state_u32(s, "hint-guest-cmd", &h->guest_cmd);
+	state_bool(s, "hint-has-guest-cmd", &h->has_guest_cmd);
+	state_u32(s, "hint-last-run", &b->last_run);
+	state_bool(s, "hint-ack", &b->ack);
 }
 
 static bool offered(const struct virtio_dev *v)

@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "log.h"
 #include "num.h"
+#include "state.h"
 
 #define STAT_BYTES 10u /* u16 tag, u64 value */
 #define STATS_MAX  64u /* in a buffer; Linux sends 10 to 16 */
@@ -63,6 +64,8 @@ static void on_timer(struct loop_src *src, uint32_t events)
 	(void)events;
 	loop_drain(b->timerfd);
 	virtio_lock(&b->v);
+	if (b->again)
+		arm(b);
 	give_back(b);
 	virtio_unlock(&b->v);
 }
@@ -93,6 +96,13 @@ void balloon_stats_handle(struct virtio_dev *v, unsigned q, const struct virtq_c
 {
 	struct balloon *b = balloon_of(v);
 
+	if (b->again) { /* its values are known, and the timer runs */
+		b->again = false;
+		b->held = true;
+		b->held_head = c->head;
+		b->held_queue = q;
+		return;
+	}
 	virtio_count(&b->counters.stats_updates);
 	if (b->held) {
 		/* It has two, and needs one. */
@@ -108,8 +118,40 @@ void balloon_stats_handle(struct virtio_dev *v, unsigned q, const struct virtq_c
 
 void balloon_stats_reset(struct balloon *b)
 {
-	b->held = false;
+	b->held = b->again = false;
 	b->stats_known = 0;
+}
+
+/* The one that is held was the last to be taken. */
+void balloon_stats_pause(struct balloon *b)
+{
+	if (!b->held || !virtio_alive(&b->v))
+		return;
+	virtq_unpop(&b->v.queues[b->held_queue], 1);
+	b->held = false;
+	b->again = true;
+}
+
+void balloon_stats_state(struct balloon *b, struct state *s)
+{
+	uint16_t interval_s = b->interval_s;
+
+	state_u16(s, "stats-interval-s", &interval_s);
+	if (state_loading(s) && (interval_s == 0) != (b->interval_s == 0))
+		state_refuse(s, "stats-interval-s", "statistics cannot be switched on or off");
+	b->interval_s = interval_s;
+	state_bool(s, "stats-held", &b->again);
+	state_u32(s, "stats-known", &b->stats_known);
+	for (unsigned i = 0; i < BALLOON_STATS; i++)
+		state_u64(s, "stat", &b->stats[i]);
+	if (!state_loading(s))
+		return;
+	if (b->stats_known >> BALLOON_STATS)
+		state_refuse(s, "stats-known", "0x%x has values that are not", b->stats_known);
+	if (b->again && (b->interval_s == 0 || !virtio_acked(&b->v, VIRTIO_BALLOON_F_STATS_VQ)))
+		state_refuse(s, "stats-held", "there are no statistics");
+	else if (b->again)
+		arm(b);
 }
 
 int balloon_read_stats(struct virtio_dev *v, struct balloon_stats *ret)
@@ -139,6 +181,8 @@ int balloon_set_interval(struct virtio_dev *v, uint16_t interval_s)
 		return -ENOTSUP;
 	virtio_lock(v);
 	b->interval_s = interval_s;
+	if (b->again)
+		arm(b);
 	give_back(b);
 	virtio_unlock(v);
 	return 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "num.h"
+#include "state.h"
 
 #define PFN_BYTES    4u
 #define PFNS_MAX     4096u /* in a buffer: Linux sends 256; what is more is not looked at */
@@ -226,6 +227,28 @@ static void reset(struct virtio_dev *v)
 	balloon_hint_reset(b);
 }
 
+static int hold(struct virtio_dev *v, uint64_t deadline_ns)
+{
+	(void)deadline_ns;
+	virtio_lock(v);
+	balloon_stats_pause(balloon_of(v));
+	virtio_unlock(v);
+	return 0;
+}
+
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	struct balloon *b = balloon_of(v);
+
+	state_bytes(s, "config", b->config, sizeof(b->config));
+	balloon_stats_state(b, s);
+	balloon_hint_state(b, s);
+	if (state_loading(s) &&
+		num_get_le32(b->config + NUM_PAGES) / BALLOON_PAGES_PER_MIB >
+			gmem_bytes(v->queues[0].mem) / MIB)
+		state_refuse(s, "config", "the target is more than the guest's memory");
+}
+
 static void destroy(struct virtio_dev *v)
 {
 	struct balloon *b = balloon_of(v);
@@ -244,7 +267,9 @@ static const struct virtio_ops balloon_ops = {
 	.activate = activate,
 	.kick = kick,
 	.cancel = virtio_no_cancel,
+	.pause = hold,
 	.reset = reset,
+	.state = fields,
 	.destroy = destroy,
 };
 

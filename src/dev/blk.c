@@ -16,9 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "disk.h"
+#include "disk-overlay.h"
 #include "loop.h"
 #include "num.h"
+#include "state.h"
 #include "throttle.h"
 #include "virtio.h"
 
@@ -433,6 +434,17 @@ static int hold(struct virtio_dev *v, uint64_t deadline_ns)
 	return disk_drain(blk_of(v)->disk, deadline_ns);
 }
 
+/* The medium is the same: one of another size would be another. */
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	struct blk *b = blk_of(v);
+
+	state_fixed(s, "capacity", b->capacity);
+	state_fixed(s, "read-only", b->read_only);
+	b->config.wce = (uint8_t)state_value(s, "wce", b->config.wce, 1);
+	throttle_state(&b->throttle, s);
+}
+
 static void release(struct blk *b)
 {
 	throttle_close(&b->throttle);
@@ -460,6 +472,7 @@ static const struct virtio_ops blk_ops = {
 	.cancel = virtio_no_cancel,
 	.pause = hold,
 	.reset = reset,
+	.state = fields,
 	.destroy = destroy,
 };
 
@@ -498,7 +511,21 @@ static void fill_config(struct blk *b, const struct blk_params *p)
 	};
 }
 
-int blk_create(const struct blk_params *p, int fd, bool uring, struct loop *loop,
+/* What a disk is made of. */
+struct source {
+	int fd, overlayfd; /* overlayfd -1: fd alone, by io_uring if asked */
+	bool uring;
+};
+
+static int open_disk(struct blk *b, const struct source *from, const struct disk_params *params,
+	struct loop *loop, struct volt_err *err)
+{
+	if (from->overlayfd >= 0)
+		return disk_overlay_open(from->fd, from->overlayfd, params, &b->disk, err);
+	return disk_create(from->uring, from->fd, loop, params, &b->disk, err);
+}
+
+static int create(const struct blk_params *p, const struct source *from, struct loop *loop,
 	struct virtio_dev **ret, struct volt_err *err)
 {
 	struct blk *b = calloc(1, sizeof(*b));
@@ -519,7 +546,7 @@ int blk_create(const struct blk_params *p, int fd, bool uring, struct loop *loop
 	}
 	r = throttle_open(&b->throttle, loop, &p->limit, "blk", on_timer, err);
 	if (r == 0)
-		r = disk_create(uring, fd, loop, &params, &b->disk, err);
+		r = open_disk(b, from, &params, loop, err);
 	if (r < 0) {
 		release(b);
 		return volt_err_wrap(err, "disk '%s'", p->id);
@@ -532,6 +559,19 @@ int blk_create(const struct blk_params *p, int fd, bool uring, struct loop *loop
 	virtio_init(&b->v, &blk_ops, p->id, features_of(p), p->n_queues);
 	*ret = &b->v;
 	return 0;
+}
+
+int blk_create(const struct blk_params *p, int fd, bool uring, struct loop *loop,
+	struct virtio_dev **ret, struct volt_err *err)
+{
+	return create(p, &(struct source){ fd, -1, uring }, loop, ret, err);
+}
+
+int blk_create_overlay(const struct blk_params *p, int basefd, int overlayfd, struct loop *loop,
+	struct virtio_dev **ret, struct volt_err *err)
+{
+	assert(!p->read_only && overlayfd >= 0);
+	return create(p, &(struct source){ basefd, overlayfd, false }, loop, ret, err);
 }
 
 static int swap(struct blk *b, int fd, struct volt_err *err)

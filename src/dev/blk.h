@@ -48,6 +48,14 @@ int blk_create(const struct blk_params *params, int fd, bool uring, struct loop 
 	struct virtio_dev **ret, struct volt_err *err);
 
 /*
+ * The same over an image that is never written, with what the guest writes in the file overlayfd,
+ * which is empty or was such a file before; see disk-overlay.h. Both are owned by the device on
+ * success. The backing cannot be changed.
+ */
+int blk_create_overlay(const struct blk_params *params, int basefd, int overlayfd,
+	struct loop *loop, struct virtio_dev **ret, struct volt_err *err);
+
+/*
  * Another file or device in place of the present one: what is in flight is finished on the old one,
  * the driver is told of the new capacity. fd is owned by the device on success; open for writing,
  * too, unless the drive is read-only. Loop thread, no lock.
@@ -59,7 +67,7 @@ void blk_set_limiter(struct virtio_dev *v, const struct limiter_change *change);
 
 /* v was made by blk_create(). Any thread. */
 const struct blk_counters *blk_counters(const struct virtio_dev *v);
-/* Name of the back end in use: "sync" or "uring". */
+/* Name of the back end in use: "sync", "uring" or "overlay". */
 const char *blk_backend(const struct virtio_dev *v);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "state.h"
+
 #define OFF_DATA    0
 #define OFF_PORT_B  1
 #define OFF_COMMAND (LAYOUT_PORT_I8042_COMMAND - LAYOUT_PORT_I8042_DATA)
@@ -426,4 +428,40 @@ int i8042_ctrl_alt_del(struct i8042 *k)
 	}
 	pthread_mutex_unlock(&k->dev.lock);
 	return r;
+}
+
+void i8042_state(struct i8042 *k, struct state *s)
+{
+	struct i8042_regs r;
+
+	pthread_mutex_lock(&k->dev.lock);
+	r = k->regs;
+	state_begin(s, "i8042", 0, 1);
+	state_u8(s, "ctr", &r.ctr);
+	state_u8(s, "command", &r.command);
+	state_bool(s, "last-was-command", &r.last_was_command);
+	state_u8(s, "reply", &r.reply);
+	state_u8(s, "reply-status", &r.reply_status);
+	state_bool(s, "has-reply", &r.has_reply);
+	state_u8(s, "kbd-command", &r.kbd_command);
+	state_bool(s, "kbd-scanning", &r.kbd_scanning);
+	state_u8(s, "kbd-last", &r.kbd_last);
+	state_u8(s, "data", &r.data);
+	state_bytes(s, "kbd", r.kbd, sizeof(r.kbd));
+	state_u8(s, "kbd-head", &r.kbd_head);
+	state_u8(s, "kbd-used", &r.kbd_used);
+	if (state_loading(s) && (r.kbd_head >= I8042_FIFO_BYTES || r.kbd_used > I8042_FIFO_BYTES))
+		state_refuse(s, "kbd-used", "more than the keyboard buffers");
+	if (state_loading(s) && state_error(s, NULL) == 0)
+		k->regs = r;
+	state_end(s);
+	pthread_mutex_unlock(&k->dev.lock);
+}
+
+void i8042_wake(struct i8042 *k)
+{
+	pthread_mutex_lock(&k->dev.lock);
+	k->line = false;
+	update_line(k);
+	pthread_mutex_unlock(&k->dev.lock);
 }

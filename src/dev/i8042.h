@@ -59,6 +59,15 @@ struct i8042 {
 void i8042_init(struct i8042 *k, struct ioapic *ioapic, const struct i8042_events *events);
 void i8042_done(struct i8042 *k);
 
+struct state;
+
+/*
+ * Machine state. Loading raises nothing: i8042_wake(), before the guest runs, raises what is
+ * pending.
+ */
+void i8042_state(struct i8042 *k, struct state *s);
+void i8042_wake(struct i8042 *k);
+
 /*
  * Presses and releases Ctrl-Alt-Del. -EAGAIN: the guest has switched the keyboard off, or has not
  * read enough of what was typed before; nothing was sent.

@@ -158,6 +158,12 @@ static inline unsigned net_tx_queue(const struct net *n, unsigned pair)
 void net_rx_run(struct net *n, unsigned pair);
 void net_tx_run(struct net *n, unsigned pair);
 
+/*
+ * Before the VM stands still: a packet that the rate limit keeps back goes to the guest, and the
+ * buffers that were taken for others back to their queue.
+ */
+void net_rx_give_back(struct net *n, unsigned pair);
+
 /* The driver's offloads to the back end, less what lacks what it builds on. 0 or -errno. */
 int net_set_offloads(struct net *n, uint64_t offloads);
 /* Pairs 0..n_active-1 get frames. 0 or -errno. */

@@ -399,3 +399,18 @@ void net_rx_run(struct net *n, unsigned pair)
 	if (n->detour && pair == 0)
 		await_detour(n);
 }
+
+/* Whatever the order in which packets went, those that are left were the last to be taken. */
+void net_rx_give_back(struct net *n, unsigned pair)
+{
+	struct net_pair *p = &n->pairs[pair];
+
+	if (p->held && virtio_alive(&n->v)) {
+		deliver(n, p);
+		virtio_notify(&n->v, 2 * pair);
+	}
+	virtq_unpop(&n->v.queues[2 * pair], p->n_chains);
+	p->n_chains = p->n_iov = 0;
+	p->bytes = 0;
+	p->crowded = false;
+}

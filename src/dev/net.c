@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "log.h"
 #include "net-dev.h"
+#include "state.h"
 #include "vhost-net.h"
 
 #define CONFIG_BYTES  offsetof(struct virtio_net_config, speed)
@@ -280,9 +281,9 @@ static void start(struct net *n)
 		p->n_chains = p->n_iov = 0;
 	}
 	n->features = without_orphans(n->v.acked);
-	r = net_set_pairs(n, 1); /* 5.1.6.5.5: until the driver says otherwise */
+	r = net_set_pairs(n, n->n_active);
 	if (r == 0)
-		r = net_set_offloads(n, n->v.acked);
+		r = net_set_offloads(n, n->offloads);
 	if (r < 0) {
 		log_guest(LOG_ERROR, "%s: the %s refuses the driver's offloads or queues: %s",
 			n->v.name, n->netif->ops->name, strerror(-r));
@@ -322,6 +323,15 @@ static const void *config(struct virtio_dev *v, size_t *ret_len)
 	return &net_of(v)->config;
 }
 
+static int activate(struct virtio_dev *v)
+{
+	struct net *n = net_of(v);
+
+	n->n_active = 1; /* 5.1.6.5.5: until the driver says otherwise */
+	n->offloads = v->acked & NET_GUEST_OFFLOADS;
+	return 0;
+}
+
 /* A reset waits, or the device has failed. */
 static void cancel(struct virtio_dev *v)
 {
@@ -337,6 +347,8 @@ static int hold(struct virtio_dev *v, uint64_t deadline_ns)
 	n->path_paused = net_vhost_running(n->path);
 	stop_path(n);
 	watch_backend(n, EPOLLET);
+	for (unsigned i = 0; n->started && i < net_pairs(n); i++)
+		net_rx_give_back(n, i);
 	leave(n);
 	return 0;
 }
@@ -351,7 +363,34 @@ static void go_on(struct virtio_dev *v)
 	if (running && n->path_paused)
 		start_path(n);
 	n->path_paused = false;
+	on_link(n, n->netif->link_up);
 	leave(n);
+}
+
+/* The link may have changed with the host; then go_on() tells the driver. */
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	struct net *n = net_of(v);
+	uint64_t offloads = n->offloads;
+
+	state_bytes(s, "mac", n->mac, sizeof(n->mac));
+	state_bytes(s, "mac-now", n->config.mac, sizeof(n->config.mac));
+	state_fixed(s, "mtu", n->config.mtu);
+	n->config.status =
+		(uint16_t)state_value(s, "link", n->config.status, VIRTIO_NET_S_LINK_UP);
+	n->n_active = (unsigned)state_value(s, "pairs", n->n_active, n->netif->n_queues);
+	state_u64(s, "offloads", &offloads);
+	throttle_state(&n->rx.throttle, s);
+	throttle_state(&n->tx.throttle, s);
+	if (!state_loading(s))
+		return;
+	if (offloads & ~(v->acked & NET_GUEST_OFFLOADS))
+		state_refuse(s, "offloads", "0x%llx were not negotiated",
+			(unsigned long long)(offloads & ~(v->acked & NET_GUEST_OFFLOADS)));
+	if (virtio_alive(v) && (n->n_active == 0 ||
+		(n->n_active > 1 && !virtio_acked(v, VIRTIO_NET_F_MQ))))
+		state_refuse(s, "pairs", "%u were not negotiated", n->n_active);
+	n->offloads = offloads;
 }
 
 /* vCPU thread, the loop thread is not in here: nothing of ours is in flight then. */
@@ -393,12 +432,13 @@ static const struct virtio_ops net_ops = {
 	.queue_max = LIMIT_QUEUE_SIZE,
 	.config = config,
 	.config_write = virtio_no_config_write,
-	.activate = virtio_no_activate,
+	.activate = activate,
 	.kick = kick,
 	.cancel = cancel,
 	.pause = hold,
 	.resume = go_on,
 	.reset = reset,
+	.state = fields,
 	.destroy = destroy,
 };
 

@@ -18,6 +18,7 @@
 #include "gmem.h"
 #include "loop.h"
 #include "num.h"
+#include "state.h"
 #include "virtio.h"
 
 #define QUEUE_SIZE LIMIT_QUEUE_SIZE
@@ -216,6 +217,15 @@ static int hold(struct virtio_dev *v, uint64_t deadline_ns)
 	return disk_drain(pmem_of(v)->disk, deadline_ns);
 }
 
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	struct pmem *p = pmem_of(v);
+
+	state_fixed(s, "start", p->config.start);
+	state_fixed(s, "size", p->config.size);
+	limiter_state(&p->limiter, s, loop_now_ns());
+}
+
 static void destroy(struct virtio_dev *v)
 {
 	virtio_done(v);
@@ -233,6 +243,7 @@ static const struct virtio_ops pmem_ops = {
 	.cancel = virtio_no_cancel,
 	.pause = hold,
 	.reset = virtio_no_reset,
+	.state = fields,
 	.destroy = destroy,
 };
 

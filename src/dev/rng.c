@@ -77,6 +77,11 @@ static void on_timer(struct loop_src *src, uint32_t events)
 	virtio_unlock(&g->v);
 }
 
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	throttle_state(&container_of(v, struct rng, v)->throttle, s);
+}
+
 static void destroy(struct virtio_dev *v)
 {
 	struct rng *g = container_of(v, struct rng, v);
@@ -96,6 +101,7 @@ static const struct virtio_ops rng_ops = {
 	.kick = kick,
 	.cancel = virtio_no_cancel,
 	.reset = virtio_no_reset,
+	.state = fields,
 	.destroy = destroy,
 };
 

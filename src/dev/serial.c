@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "state.h"
 
 enum {
 	REG_DATA, /* RBR, THR; DLL with DLAB */
@@ -435,4 +436,49 @@ size_t serial_tail(struct serial *s, void *data, size_t len)
 	n = console_ring_tail(&s->out, data, len);
 	pthread_mutex_unlock(&s->dev.lock);
 	return n;
+}
+
+static void check_loaded(const struct serial_regs *r, struct state *st)
+{
+	if ((r->ier & ~IER_WRITABLE) || (r->fcr & ~FCR_REMEMBERED) || (r->mcr & ~MCR_WRITABLE) ||
+		(r->lsr_errors & ~LSR_OE) || (r->msr_delta & 0xf0))
+		state_refuse(st, "ier", "a register has bits that it does not have");
+	if (r->rx_head >= SERIAL_FIFO_BYTES || r->rx_used > rx_capacity(r))
+		state_refuse(st, "rx-used", "more than the FIFO holds");
+}
+
+void serial_state(struct serial *s, struct state *st)
+{
+	struct serial_regs r;
+
+	pthread_mutex_lock(&s->dev.lock);
+	r = s->regs;
+	state_begin(st, "serial", 0, 1);
+	state_u8(st, "ier", &r.ier);
+	state_u8(st, "fcr", &r.fcr);
+	state_u8(st, "lcr", &r.lcr);
+	state_u8(st, "mcr", &r.mcr);
+	state_u8(st, "scr", &r.scr);
+	state_u8(st, "lsr-errors", &r.lsr_errors);
+	state_u8(st, "msr-delta", &r.msr_delta);
+	state_u8(st, "dll", &r.dll);
+	state_u8(st, "dlm", &r.dlm);
+	state_bool(st, "thre-pending", &r.thre_pending);
+	state_bytes(st, "rx", r.rx, sizeof(r.rx));
+	state_u8(st, "rx-head", &r.rx_head);
+	state_u8(st, "rx-used", &r.rx_used);
+	if (state_loading(st))
+		check_loaded(&r, st);
+	if (state_loading(st) && state_error(st, NULL) == 0)
+		s->regs = r;
+	state_end(st);
+	pthread_mutex_unlock(&s->dev.lock);
+}
+
+void serial_wake(struct serial *s)
+{
+	pthread_mutex_lock(&s->dev.lock);
+	s->line = s->burst = false;
+	update_line(s);
+	pthread_mutex_unlock(&s->dev.lock);
 }

@@ -63,6 +63,15 @@ struct serial {
 int serial_create(struct ioapic *ioapic, bool connected, struct serial **ret, struct volt_err *err);
 void serial_destroy(struct serial *s);
 
+struct state;
+
+/*
+ * Machine state, without what the console has not taken yet: those bytes have left the machine.
+ * Loading raises nothing: serial_wake(), before the guest runs, raises what is pending.
+ */
+void serial_state(struct serial *s, struct state *st);
+void serial_wake(struct serial *s);
+
 /* Any thread but under dev.lock. The end of the output, oldest byte first; returns its length. */
 size_t serial_tail(struct serial *s, void *data, size_t len);
 

@@ -7,10 +7,12 @@
 #include <linux/virtio_mem.h>
 #include <stdlib.h>
 
+#include "cleanup.h"
 #include "gmem.h"
 #include "kvm.h"
 #include "loop.h"
 #include "num.h"
+#include "state.h"
 #include "virtio.h"
 
 #define QUEUE_SIZE LIMIT_QUEUE_SIZE
@@ -273,6 +275,69 @@ static int activate(struct virtio_dev *v)
 	return -EINVAL;
 }
 
+/* Plugs what a file says was plugged, in runs; the device is new. */
+static void replug(struct vmem *m, const uint8_t *bits, struct state *s)
+{
+	uint64_t n_blocks = m->config.region_size / m->config.block_size;
+	struct range run = { 0 };
+
+	for (uint64_t i = 0; i <= n_blocks; i++) {
+		if (i < n_blocks && (bits[i / 8] & 1u << i % 8)) {
+			run.first = run.n ? run.first : i;
+			run.n++;
+			continue;
+		}
+		if (run.n > 0 && attach_slots(m, &run) < 0) {
+			state_refuse(s, "plugged", "KVM does not take the memory");
+			return;
+		}
+		if (run.n > 0) {
+			count_blocks(m, &run, true);
+			gmem_plug(m->region, run.first, run.n);
+		}
+		run.n = 0;
+	}
+}
+
+static void plugged_fields(struct vmem *m, struct state *s)
+{
+	uint64_t n_blocks = m->config.region_size / m->config.block_size;
+	size_t bytes = (n_blocks + 7) / 8;
+	_cleanup_free_ uint8_t *bits = calloc(1, bytes);
+
+	if (!bits) {
+		state_refuse(s, "plugged", "no memory");
+		return;
+	}
+	for (uint64_t i = 0; i < n_blocks; i++)
+		if (gmem_plugged(m->region, i, 1))
+			bits[i / 8] |= (uint8_t)(1u << i % 8);
+	state_bytes(s, "plugged", bits, bytes);
+	if (state_loading(s) && m->config.plugged_size > 0)
+		state_refuse(s, "plugged", "there is memory already");
+	else if (state_loading(s) && n_blocks % 8 && bits[bytes - 1] >> n_blocks % 8)
+		state_refuse(s, "plugged", "a block behind the last one");
+	if (state_loading(s) && state_error(s, NULL) == 0)
+		replug(m, bits, s);
+}
+
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	struct vmem *m = vmem_of(v);
+	uint64_t wanted = m->config.requested_size;
+
+	state_fixed(s, "address", m->config.addr);
+	state_fixed(s, "region-size", m->config.region_size);
+	state_fixed(s, "block-size", m->config.block_size);
+	state_u64(s, "requested-size", &wanted);
+	if (state_loading(s) &&
+		(wanted > m->config.region_size || wanted % m->config.block_size != 0))
+		state_refuse(s, "requested-size", "0x%llx is not a number of blocks",
+			(unsigned long long)wanted);
+	m->config.requested_size = wanted;
+	plugged_fields(m, s);
+}
+
 static void destroy(struct virtio_dev *v)
 {
 	virtio_done(v);
@@ -291,6 +356,7 @@ static const struct virtio_ops vmem_ops = {
 	.kick = kick,
 	.cancel = virtio_no_cancel,
 	.reset = virtio_no_reset,
+	.state = fields,
 	.destroy = destroy,
 };
 

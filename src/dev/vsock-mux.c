@@ -64,6 +64,7 @@ static void expire(struct vsock *s, uint64_t now)
 {
 	uint64_t next = UINT64_MAX;
 
+	vsock_passed(s);
 	if (s->accept_ns && s->accept_ns <= now) {
 		s->accept_ns = 0;
 		vsock_host_listen(s);

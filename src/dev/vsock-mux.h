@@ -24,6 +24,7 @@
 #define VSOCK_HOST_CID	     2
 #define VSOCK_TIMEOUT_NS     (2 * NSEC_PER_SEC)	       /* CONNECT line, answer, grace: each */
 #define VSOCK_RETRY_NS	     (NSEC_PER_SEC / 50)       /* connect(), while a backlog is full */
+#define VSOCK_GATE_NS	     (NSEC_PER_SEC / 100)      /* between two looks at the gate */
 #define VSOCK_PAUSE_NS	     (NSEC_PER_SEC / 10)       /* accept(), while there is no fd */
 #define VSOCK_TICK_NS	     (NSEC_PER_SEC / 100)      /* what deadlines are rounded up to */
 #define VSOCK_HOST_PORT	     (UINT32_C(1) << 30)       /* the first of those we assign */
@@ -130,6 +131,13 @@ struct vsock {
 	struct vsock_reset resets[VSOCK_RESETS];
 	unsigned reset_at, n_resets;
 	bool event_due;
+	/*
+	 * The guest is to close its connections, and has not done so: a new one would be lost with
+	 * them, so nothing goes on before it has.
+	 */
+	bool gated;
+	uint16_t gate_idx;	/* what the event queue's driver had given when it was told */
+	uint64_t gate_until_ns; /* then it goes on anyway */
 
 	/* What is being filled; too large for a stack. */
 	struct virtq_chain rx[VSOCK_RX_BATCH];
@@ -140,6 +148,8 @@ struct vsock {
 
 /* Gives the guest what is pending, as far as it has buffers. */
 void vsock_pump(struct vsock *s);
+/* True if the guest has taken the reset of the transport, or there is none; else looks again. */
+bool vsock_passed(struct vsock *s);
 
 /* -- vsock-mux.c ---------------------------------------------------------------------------- */
 

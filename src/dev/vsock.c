@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state.h"
 #include "vsock-mux.h"
 
 enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT, QUEUES };
@@ -146,7 +147,7 @@ void vsock_pump(struct vsock *s)
 	unsigned budget = PUMP_BUDGET;
 	bool sent;
 
-	if (virtio_alive(&s->v) && !virtio_running(&s->v))
+	if (virtio_alive(&s->v) && (!virtio_running(&s->v) || s->gated))
 		return; /* paused */
 	virtq_kicks_off(rx);
 	while (virtio_running(&s->v)) {
@@ -258,6 +259,12 @@ static void handle_tx(struct virtio_dev *v, unsigned q, const struct virtq_chain
 
 /* -- events, configuration, life ------------------------------------------------------------- */
 
+/* The driver's index of the available ring. */
+static uint16_t given(const struct virtq *q)
+{
+	return (uint16_t)(q->next_avail + virtq_waiting(q));
+}
+
 static void send_event(struct vsock *s)
 {
 	struct virtio_vsock_event e = { .id = VIRTIO_VSOCK_EVENT_TRANSPORT_RESET };
@@ -276,8 +283,28 @@ static void send_event(struct vsock *s)
 		}
 		virtio_push(&s->v, QUEUE_EVENT, c->head, sizeof(e));
 		s->event_due = false;
+		s->gate_idx = given(q);
+		s->gate_until_ns = loop_now_ns() + VSOCK_TIMEOUT_NS;
 	}
 	virtio_notify(&s->v, QUEUE_EVENT);
+}
+
+/* A driver that has dealt with the event gives its buffer back; that need not come with a kick. */
+bool vsock_passed(struct vsock *s)
+{
+	if (!s->gated || !virtio_running(&s->v))
+		return !s->gated;
+	send_event(s);
+	if (s->event_due || !virtio_running(&s->v))
+		return false; /* no buffer yet: its kick comes here */
+	if (given(&s->v.queues[QUEUE_EVENT]) == s->gate_idx && loop_now_ns() < s->gate_until_ns) {
+		vsock_mux_arm(s, loop_now_ns() + VSOCK_GATE_NS);
+		return false;
+	}
+	s->gated = false;
+	vsock_host_listen(s);
+	virtio_kick_all(&s->v);
+	return true;
 }
 
 void vsock_transport_reset(struct virtio_dev *v)
@@ -288,9 +315,9 @@ void vsock_transport_reset(struct virtio_dev *v)
 	vsock_mux_drop(s);
 	s->n_resets = 0;
 	if (virtio_alive(v)) {
-		s->event_due = true;
-		send_event(s);
-		if (virtio_running(v))
+		s->event_due = s->gated = s->v.queues[QUEUE_EVENT].live;
+		vsock_passed(s);
+		if (virtio_running(v) && !s->gated)
 			vsock_host_listen(s);
 	}
 	virtio_unlock(v);
@@ -302,11 +329,11 @@ static void kick(struct virtio_dev *v, unsigned q)
 
 	if (q == QUEUE_RX || q == QUEUE_TX)
 		virtio_count(q == QUEUE_RX ? &s->counters.rx_kicks : &s->counters.tx_kicks);
+	if (!vsock_passed(s))
+		return;
 	vsock_host_listen(s); /* the first kick comes with DRIVER_OK */
 	if (q == QUEUE_TX)
 		virtio_drain(v, q, VIRTIO_BATCH, handle_tx);
-	else if (q == QUEUE_EVENT)
-		send_event(s);
 	vsock_pump(s);
 }
 
@@ -334,7 +361,21 @@ static void go_on(struct virtio_dev *v)
 static void reset(struct virtio_dev *v)
 {
 	vsock_of(v)->n_resets = 0;
-	vsock_of(v)->event_due = false;
+	vsock_of(v)->event_due = vsock_of(v)->gated = false;
+}
+
+/* Connections end with the machine that had them: the guest is told when it goes on. */
+static void fields(struct virtio_dev *v, struct state *s)
+{
+	struct vsock *k = vsock_of(v);
+
+	state_fixed(s, "cid", k->config.guest_cid);
+	state_u32(s, "next-port", &k->next_port);
+	if (!state_loading(s))
+		return;
+	if (k->next_port < VSOCK_HOST_PORT || k->next_port > VSOCK_HOST_PORT_LAST)
+		state_refuse(s, "next-port", "%u is none of ours", k->next_port);
+	k->event_due = k->gated = virtio_alive(v) && v->queues[QUEUE_EVENT].live;
 }
 
 static const void *config(struct virtio_dev *v, size_t *ret_len)
@@ -364,6 +405,7 @@ static const struct virtio_ops vsock_ops = {
 	.pause = hold,
 	.resume = go_on,
 	.reset = reset,
+	.state = fields,
 	.destroy = destroy,
 };
 

@@ -33,6 +33,9 @@ int kvm_irqfd(int vmfd, const struct kvm_irqfd *irqfd);
 int kvm_set_gsi_routing(int vmfd, const struct kvm_irq_routing *routing);
 /* 1: delivered, 0: the guest blocked it. */
 int kvm_signal_msi(int vmfd, const struct kvm_msi *msi);
+int kvm_get_clock(int vmfd, struct kvm_clock_data *ret);
+/* Of its flags KVM_CLOCK_REALTIME only. */
+int kvm_set_clock(int vmfd, const struct kvm_clock_data *clock);
 int kvm_create_vcpu(int vmfd, unsigned id);
 
 /* Maps the shared page of a vCPU; NULL with errno set. */
@@ -58,5 +61,25 @@ int kvm_set_sregs(int vcpufd, const struct kvm_sregs *sregs);
 int kvm_set_fpu(int vcpufd, const struct kvm_fpu *fpu);
 int kvm_get_lapic(int vcpufd, struct kvm_lapic_state *lapic);
 int kvm_set_lapic(int vcpufd, const struct kvm_lapic_state *lapic);
+
+/* For machine state (cpu-state.c), with the vCPU outside of KVM_RUN; any thread. */
+int kvm_get_mp_state(int vcpufd, struct kvm_mp_state *ret);
+int kvm_set_mp_state(int vcpufd, const struct kvm_mp_state *s);
+int kvm_get_sregs2(int vcpufd, struct kvm_sregs2 *ret);
+int kvm_set_sregs2(int vcpufd, const struct kvm_sregs2 *s);
+int kvm_get_xcrs(int vcpufd, struct kvm_xcrs *ret);
+int kvm_set_xcrs(int vcpufd, const struct kvm_xcrs *s);
+int kvm_get_debugregs(int vcpufd, struct kvm_debugregs *ret);
+int kvm_set_debugregs(int vcpufd, const struct kvm_debugregs *s);
+int kvm_get_vcpu_events(int vcpufd, struct kvm_vcpu_events *ret);
+int kvm_set_vcpu_events(int vcpufd, const struct kvm_vcpu_events *s);
+/* As many bytes as KVM_CAP_XSAVE2 says, both. */
+int kvm_get_xsave2(int vcpufd, void *ret);
+int kvm_set_xsave(int vcpufd, const void *xsave);
+int kvm_get_tsc_khz(int vcpufd);
+int kvm_set_tsc_khz(int vcpufd, unsigned khz);
+/* The attribute KVM_VCPU_TSC_OFFSET: guest's TSC - host's. -ENXIO, -ENOTTY: there is none. */
+int kvm_get_tsc_offset(int vcpufd, uint64_t *ret);
+int kvm_set_tsc_offset(int vcpufd, uint64_t offset);
 
 #endif

@@ -7,7 +7,8 @@
  *	0x0000_7000		Linux zero page, or PVH memory map
  *	0x0000_9000		boot page tables
  *	0x0002_0000		kernel command line
- *	0x0009_fc00-0x000d_ffff	MP table, ACPI tables (reserved)
+ *	0x0009_fc00-0x000d_efff	MP table, ACPI tables (reserved)
+ *	0x000d_f000		VM generation ID, one page (reserved)
  *	0x000e_0000		RSDP
  *	0x000f_fff0		reset vector
  *	0x0010_0000		kernel; RAM up to 3 GiB
@@ -35,6 +36,8 @@
 #define LAYOUT_LOW_RAM_END    0x9fc00
 #define LAYOUT_SYSTEM	      0x9fc00 /* MP table first, ACPI tables behind it */
 #define LAYOUT_SYSTEM_BYTES   0x40400 /* up to 0xe0000 */
+#define LAYOUT_TABLES_END     0xdf000 /* of these tables */
+#define LAYOUT_VMGENID	      0xdf000 /* its page ends where the reserved memory does */
 #define LAYOUT_RSDP	      0xe0000
 #define LAYOUT_RESET_VECTOR   0xffff0 /* f000:fff0 in real mode; 16 bytes */
 #define LAYOUT_HIGH_RAM_START 0x100000
@@ -51,11 +54,15 @@
 #define LAYOUT_IDENTITY_MAP  UINT64_C(0xfffbc000) /* Intel real-mode helper, one page */
 #define LAYOUT_TSS	     UINT64_C(0xfffbd000) /* Intel real-mode helper, three pages */
 
-/* Global system interrupts. Serial and keyboard are where ISA has them; virtio follows. */
+/*
+ * Global system interrupts. Serial and keyboard are where ISA has them, and 3 would be that of a
+ * second serial port; virtio follows.
+ */
 #define LAYOUT_GSI_KEYBOARD 1
+#define LAYOUT_GSI_VMGENID  3
 #define LAYOUT_GSI_SERIAL   4
 #define LAYOUT_GSI_VIRTIO   5 /* first one */
-#define LAYOUT_GSI_GED	    23 /* generic event device: power button */
+#define LAYOUT_GSI_POWER    23 /* power button */
 #define LAYOUT_N_GSI	    24
 
 /* Ports. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "log.h"
+#include "state.h"
 
 #define STATUS_STOPPED (VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET)
 
@@ -236,6 +237,9 @@ void virtio_resume(struct virtio_dev *v)
 {
 	virtio_lock(v);
 	v->paused = false;
+	if (v->loaded && virtio_alive(v))
+		interrupt(v, VIRTIO_ISR_USED);
+	v->loaded = false;
 	virtio_kick_all(v); /* first: a doorbell that is lent again is rung */
 	virtio_unlock(v);
 	if (v->ops->resume)
@@ -329,6 +333,59 @@ void virtio_reset(struct virtio_dev *v)
 	atomic_store(&v->isr, 0);
 	atomic_store(&v->status, 0);
 	virtio_count(&v->counters.resets);
+}
+
+/* The driver is as far as it was, if what it wrote can be. */
+static void reactivate(struct virtio_dev *v, struct state *s)
+{
+	for (unsigned q = 0; q < v->n_queues; q++)
+		if (v->queues[q].ready && virtq_configure(&v->queues[q], v->acked) < 0) {
+			state_refuse(s, "queue",
+				"%u is not in guest memory, or of no possible size", q);
+			return;
+		}
+	if (v->ops->activate(v) < 0)
+		state_refuse(s, "features", "the device cannot work with them");
+}
+
+static void check_loaded(struct virtio_dev *v, uint32_t status, struct state *s)
+{
+	uint32_t step = status & ~(uint32_t)STATUS_STOPPED;
+
+	if (step && !is_step(step))
+		state_refuse(s, "status", "0x%x is none that a device can have", status);
+	if ((step & VIRTIO_CONFIG_S_FEATURES_OK) &&
+		((v->acked & ~v->features) || !virtio_acked(v, VIRTIO_F_VERSION_1)))
+		state_refuse(s, "acked", "0x%llx: this device does not have the features 0x%llx",
+			(unsigned long long)v->acked,
+			(unsigned long long)(v->acked & ~v->features));
+}
+
+void virtio_state(struct virtio_dev *v, struct state *s)
+{
+	uint32_t status = atomic_load(&v->status);
+
+	state_fixed_text(s, "device", v->ops->name);
+	state_fixed_text(s, "name", v->name);
+	status = (uint32_t)state_value(s, "status", status, UINT8_MAX);
+	state_u64(s, "acked", &v->acked);
+	atomic_store(&v->isr,
+		(uint32_t)state_value(s, "isr", atomic_load(&v->isr),
+			VIRTIO_ISR_USED | VIRTIO_ISR_CONFIG));
+	atomic_store(&v->generation,
+		(uint32_t)state_value(s, "generation", atomic_load(&v->generation), UINT32_MAX));
+	state_fixed(s, "queues", v->n_queues);
+	for (unsigned q = 0; q < v->n_queues; q++)
+		virtq_state(&v->queues[q], s);
+	if (!state_loading(s) || state_error(s, NULL) < 0)
+		return;
+	check_loaded(v, status, s);
+	if (state_error(s, NULL) < 0)
+		return;
+	atomic_store(&v->status, status);
+	v->loaded = true;
+	if (virtio_alive(v))
+		reactivate(v, s);
 }
 
 const void *virtio_no_config(struct virtio_dev *v, size_t *ret_len)

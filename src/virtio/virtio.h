@@ -57,6 +57,7 @@
 #define VIRTIO_ISR_USED	  1u
 #define VIRTIO_ISR_CONFIG 2u
 
+struct state;
 struct virtio_dev;
 
 /* Every entry is present; see the virtio_no_*() functions. The device's lock is held. */
@@ -94,6 +95,12 @@ struct virtio_ops {
 	void (*resume)(struct virtio_dev *v);
 	/* Nothing is in flight. Forgets what this driver negotiated or configured; vCPU thread. */
 	void (*reset)(struct virtio_dev *v);
+	/*
+	 * Machine state of this kind of device, behind that which every device has; paused. What
+	 * is loaded comes to a new device, activated as its driver had it. NULL: there is nothing.
+	 * Loop thread.
+	 */
+	void (*state)(struct virtio_dev *v, struct state *s);
 	/* Frees the device. What is in flight in a back end has been waited for. No lock. */
 	void (*destroy)(struct virtio_dev *v);
 };
@@ -156,6 +163,7 @@ struct virtio_dev {
 	_Atomic uint32_t generation; /* of the configuration space */
 
 	bool paused;	     /* by virtio_pause() */
+	bool loaded;	     /* by virtio_state(), and has not gone on since */
 	bool put_back;	     /* by virtio_put_back(), for virtio_drain() */
 	unsigned draining;   /* resets that wait for what is in flight */
 	unsigned inflight;   /* virtio_begin() without virtio_end() */
@@ -279,6 +287,13 @@ void virtio_resume(struct virtio_dev *v);
  * not dispatch meanwhile. Loop thread, no lock.
  */
 void virtio_settle(struct virtio_dev *v);
+
+/*
+ * Machine state of a paused device, without ops->state. Loading: the rings are checked against
+ * guest memory, and the device is activated; when it goes on, its queues are kicked, and the driver
+ * gets an interrupt for what it may have missed. Loop thread, lock held.
+ */
+void virtio_state(struct virtio_dev *v, struct state *s);
 
 /* The driver kicked queue q, or a reset waits. Loop thread, lock held. */
 void virtio_kick(struct virtio_dev *v, unsigned q);

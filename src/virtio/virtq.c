@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "num.h"
+#include "state.h"
 
 /* 2.7.5 */
 #define DESC_BYTES    16u
@@ -376,4 +377,29 @@ bool virtq_write(const struct virtq_chain *c, uint64_t off, const void *src, siz
 	for (unsigned i = 0; i < n; p += part[i++].iov_len)
 		memcpy(part[i].iov_base, p, part[i].iov_len);
 	return n > 0;
+}
+
+void virtq_state(struct virtq *q, struct state *s)
+{
+	state_u16(s, "size", &q->size);
+	state_bool(s, "ready", &q->ready);
+	state_u64(s, "desc", &q->desc_gpa);
+	state_u64(s, "avail", &q->avail_gpa);
+	state_u64(s, "used", &q->used_gpa);
+	if (!q->live) /* of a device that has failed: they will not be given back */
+		q->next_avail = q->next_used;
+	state_u16(s, "next-avail", &q->next_avail);
+	state_u16(s, "next-used", &q->next_used);
+	if (q->live && q->next_avail != q->next_used)
+		state_refuse(s, "next-used", "%u requests are in flight", virtq_in_flight(q));
+	if (!state_loading(s))
+		return;
+	if (q->next_avail != q->next_used)
+		state_refuse(s, "next-used", "%u requests are in flight", virtq_in_flight(q));
+	if (q->size > q->size_max)
+		state_refuse(s, "size", "is %u, more than %u", q->size, q->size_max);
+	q->live = false;
+	q->signalled = q->next_used;
+	q->signalled_valid = false;
+	q->kicks_off = true; /* NO_NOTIFY may be set in the ring */
 }

@@ -142,6 +142,15 @@ int virtq_areas(const struct virtq *q, struct iovec ret[3]) MUST_CHECK;
  */
 void virtq_resume(struct virtq *q, uint16_t next_avail);
 
+struct state;
+
+/*
+ * Machine state: what the driver wrote, and how far we are. Nothing may be in flight. Loaded, the
+ * queue is dead: virtq_configure() checks its addresses, then the next completion interrupts in any
+ * case, and kicks are on when the device has looked.
+ */
+void virtq_state(struct virtq *q, struct state *s);
+
 /* Requests taken and not yet given back. */
 static inline uint16_t virtq_in_flight(const struct virtq *q)
 {

@@ -15,6 +15,7 @@
 #include "kvm.h"
 #include "loop.h"
 #include "num.h"
+#include "state.h"
 #include "virtio.h"
 
 #define MAGIC	0x74726976 /* "virt" */
@@ -495,4 +496,25 @@ struct virtio_dev *vmmio_virtio(struct vmmio *m)
 uint64_t vmmio_raised(const struct vmmio *m)
 {
 	return atomic_load_explicit(&m->irq.raised, memory_order_relaxed);
+}
+
+void vmmio_state(struct vmmio *m, struct state *s, unsigned instance)
+{
+	const struct virtio_ops *ops = m->v->ops;
+	char type[STATE_NAME_MAX + 1];
+
+	snprintf(type, sizeof(type), "virtio-%s", ops->name);
+	virtio_lock(m->v);
+	state_begin(s, "virtio-mmio", instance, 1);
+	state_u32(s, "features-sel", &m->features_sel);
+	state_u32(s, "acked-sel", &m->acked_sel);
+	state_u32(s, "queue-sel", &m->queue_sel);
+	virtio_state(m->v, s);
+	state_end(s);
+	if (ops->state) {
+		state_begin(s, type, instance, 1);
+		ops->state(m->v, s);
+		state_end(s);
+	}
+	virtio_unlock(m->v);
 }

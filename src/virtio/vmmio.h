@@ -30,6 +30,7 @@ struct dev;
 struct gmem;
 struct ioapic;
 struct loop;
+struct state;
 struct virtio_dev;
 struct vmmio;
 
@@ -56,6 +57,12 @@ void vmmio_destroy(struct vmmio *m);
 /* What to put on the MMIO bus, at env.base for VMMIO_BYTES. */
 struct dev *vmmio_dev(struct vmmio *m);
 struct virtio_dev *vmmio_virtio(struct vmmio *m);
+
+/*
+ * Machine state of the transport and of its device, which is paused, as part number `instance`.
+ * Loop thread.
+ */
+void vmmio_state(struct vmmio *m, struct state *s, unsigned instance);
 
 /* Interrupts raised by us, not by a data path in the kernel; for the metrics. */
 uint64_t vmmio_raised(const struct vmmio *m);

@@ -112,7 +112,12 @@ int boot_load(struct vm *vm, const struct resources *res, struct volt_err *err)
 		.acpi = !vm->cfg->no_acpi,
 		.prefer_linux64 = vm->cfg->boot_protocol == BOOT_PROTOCOL_LINUX,
 	};
-	int r = kernel_load(res->kernelfd, &vm->mem, &kernel, err);
+	int r;
+
+	if (res->kernelfd < 0)
+		return cpu_setup(
+			res->kvmfd, vm->cfg, res->cpu_template, vm->vcpus, vm->n_vcpus, err);
+	r = kernel_load(res->kernelfd, &vm->mem, &kernel, err);
 
 	if (r < 0)
 		return volt_err_wrap(err, "'%s'", vm->cfg->kernel_path);
@@ -130,6 +135,8 @@ int boot_load(struct vm *vm, const struct resources *res, struct volt_err *err)
 		r = build_cmdline(vm, &kernel, cmdline, err);
 	if (r == 0)
 		r = write_tables(vm, err);
+	if (r == 0)
+		r = vmgenid_first(&vm->vmgenid, err);
 	if (r == 0)
 		r = boot_write(&vm->mem, &in, &regs, err);
 	if (r < 0)

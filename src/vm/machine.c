@@ -80,6 +80,7 @@ static int create_platform(struct vm *vm, struct volt_err *err)
 	ioapic_init(&vm->ioapic, vm->vmfd);
 	i8042_init(&vm->i8042, &vm->ioapic, &i8042);
 	acpi_pm_init(&vm->pm, &vm->ioapic, &pm);
+	vmgenid_init(&vm->vmgenid, &vm->mem, &vm->ioapic);
 	pvpanic_init(&vm->pvpanic, &pvpanic);
 	boot_timer_init(&vm->boot_timer, &boot);
 
@@ -176,11 +177,14 @@ static int create_disks(struct vm *vm, struct resources *res, struct volt_err *e
 			.limit = d->limit,
 		};
 		struct virtio_dev *v;
-		int r = blk_create(&params, res->diskfds[i], d->io == DISK_IO_URING, &vm->loop, &v,
-			err);
+		int r = d->overlay ? blk_create_overlay(&params, res->diskfds[i],
+					     res->overlayfds[i], &vm->loop, &v, err) :
+				     blk_create(&params, res->diskfds[i],
+					     d->io == DISK_IO_URING, &vm->loop, &v, err);
 
 		if (r == 0) {
 			take_fd(&res->diskfds[i]);
+			take_fd(&res->overlayfds[i]);
 			vm->disks[i] = v;
 			r = attach(vm, v, false, err);
 		}

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -23,7 +25,7 @@ void resources_init(struct resources *r)
 		.vsock_cleaner = HELPER_NONE,
 	};
 	for (size_t i = 0; i < LIMIT_DISKS; i++)
-		r->diskfds[i] = -1;
+		r->diskfds[i] = r->overlayfds[i] = -1;
 	for (size_t i = 0; i < LIMIT_PMEMS; i++)
 		r->pmemfds[i] = -1;
 }
@@ -36,8 +38,10 @@ void resources_done(struct resources *r)
 		*fds[i] = fd_close(*fds[i]);
 	free(r->cpu_template);
 	r->cpu_template = NULL;
-	for (size_t i = 0; i < LIMIT_DISKS; i++)
+	for (size_t i = 0; i < LIMIT_DISKS; i++) {
 		r->diskfds[i] = fd_close(r->diskfds[i]);
+		r->overlayfds[i] = fd_close(r->overlayfds[i]);
+	}
 	for (size_t i = 0; i < LIMIT_PMEMS; i++)
 		r->pmemfds[i] = fd_close(r->pmemfds[i]);
 	resources_mmds_done(r);
@@ -139,11 +143,43 @@ static int lock_file(int fd, const char *what, const char *id, const char *path,
 int resources_open_disk(const struct disk_config *d, const char *path, int *ret,
 	struct volt_err *err)
 {
-	int fd = -1, e = open_file("disk", path, d->read_only ? O_RDONLY : O_RDWR, &fd, err);
+	bool read_only = d->read_only || d->overlay;
+	int fd = -1, e = open_file("disk", path, read_only ? O_RDONLY : O_RDWR, &fd, err);
 
 	/* #syscalls api: openat fcntl=F_OFD_SETLK close */
 	if (e == 0)
-		e = lock_file(fd, "disk", d->id, path, d->read_only, err);
+		e = lock_file(fd, "disk", d->id, path, read_only, err);
+	if (e < 0)
+		fd = fd_close(fd);
+	*ret = fd;
+	return e;
+}
+
+/* A file that was just made is found again after a power cut only if its folder says so. */
+static int sync_folder(const char *path, struct volt_err *err)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) :
+					      strdup(".");
+	_cleanup_close_ int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	/* A folder that we may write to but not read cannot be synced. */
+	if (fd < 0 && errno == EACCES)
+		return 0;
+	/* #syscalls api: fsync */
+	if (fd < 0 || fsync(fd) < 0)
+		return volt_err_set(err, errno, "disk: sync the folder of '%s': %m", path);
+	return 0;
+}
+
+int resources_open_overlay(const struct disk_config *d, int *ret, struct volt_err *err)
+{
+	int fd = -1, e = open_file("disk", d->overlay, O_RDWR | O_CREAT, &fd, err);
+
+	if (e == 0)
+		e = lock_file(fd, "disk", d->id, d->overlay, false, err);
+	if (e == 0)
+		e = sync_folder(d->overlay, err);
 	if (e < 0)
 		fd = fd_close(fd);
 	*ret = fd;
@@ -157,6 +193,8 @@ static int open_disks(struct resources *r, const struct vm_config *cfg, struct v
 		int e = r->diskfds[i] >= 0 ? 0
 					   : resources_open_disk(d, d->path, &r->diskfds[i], err);
 
+		if (e == 0 && d->overlay && r->overlayfds[i] < 0)
+			e = resources_open_overlay(d, &r->overlayfds[i], err);
 		if (e < 0)
 			return e;
 	}

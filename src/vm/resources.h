@@ -21,6 +21,7 @@ struct resources {
 	int kvmfd;
 	int kernelfd, initrdfd;	     /* initrdfd -1: none */
 	int diskfds[LIMIT_DISKS];    /* -1 once a device owns it */
+	int overlayfds[LIMIT_DISKS]; /* likewise; -1 also without an overlay */
 	struct cpu_template *cpu_template; /* the custom one; NULL: none */
 	int pmemfds[LIMIT_PMEMS];    /* likewise */
 	int logfd;		     /* -1: stderr */
@@ -42,9 +43,11 @@ void resources_log_init(const struct resources *r, const struct vm_config *cfg);
 int resources_open_metrics(struct resources *r, const struct vm_config *cfg, struct volt_err *err);
 /* A file for reading; -1 with errno. */
 int resources_open_read(const char *path, int *ret);
-/* A backing file for a disk, opened and locked, see below. */
+/* A backing file for a disk, opened and locked, see below; for reading only under an overlay. */
 int resources_open_disk(const struct disk_config *d, const char *path, int *ret,
 	struct volt_err *err);
+/* The overlay of a disk that has one, made if it is not there, locked for us alone. */
+int resources_open_overlay(const struct disk_config *d, int *ret, struct volt_err *err);
 /*
  * Files, then /dev/kvm. A disk, or a pmem device's file, is locked (open file description lock):
  * shared when read-only, exclusive when writable, so that two monitors cannot write to one. That of

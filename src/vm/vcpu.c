@@ -68,26 +68,51 @@ static void forget_kick(struct vcpu *v)
 	atomic_signal_fence(memory_order_seq_cst); /* on_kick() runs in this thread */
 }
 
+/* False: the VM has ended. */
+static bool run_once(struct vcpu *v)
+{
+	int r = kvm_run(v->fd);
+
+	v->owed = false;
+	if (r == -EINTR || r == -EAGAIN) {
+		forget_kick(v);
+		return true;
+	}
+	if (r < 0) {
+		vm_end(v->vm, VM_END_KVM_ERROR, v, "KVM_RUN: %s", strerrordesc_np(-r));
+		return false;
+	}
+	v->owed = true;
+	return exit_handle(v);
+}
+
+/*
+ * What an access of the guest has read is in no register before KVM_RUN is called again, and an
+ * access in parts goes on then; the guest does not run by it.
+ */
+static bool complete_exit(struct vcpu *v)
+{
+	bool running = true;
+
+	while (running && v->owed) {
+		v->run->immediate_exit = 1;
+		running = run_once(v);
+	}
+	return running;
+}
+
 static void run_guest(struct vcpu *v)
 {
-	while (!atomic_load_explicit(&v->stop, memory_order_acquire)) {
-		int r;
+	bool running = true;
 
-		if (atomic_load_explicit(&v->vm->pause.asked, memory_order_acquire)) {
+	while (running && !atomic_load_explicit(&v->stop, memory_order_acquire)) {
+		if (!atomic_load_explicit(&v->vm->pause.asked, memory_order_acquire)) {
+			running = run_once(v);
+			continue;
+		}
+		running = complete_exit(v);
+		if (running)
 			vm_pause_wait(v);
-			continue;
-		}
-		r = kvm_run(v->fd);
-		if (r == -EINTR || r == -EAGAIN) {
-			forget_kick(v);
-			continue;
-		}
-		if (r < 0) {
-			vm_end(v->vm, VM_END_KVM_ERROR, v, "KVM_RUN: %s", strerrordesc_np(-r));
-			return;
-		}
-		if (!exit_handle(v))
-			return;
 	}
 }
 

@@ -27,6 +27,7 @@ struct vcpu {
 	pthread_t thread;
 	bool started;
 	_Atomic bool stop;
+	bool owed; /* the last exit is complete only when KVM_RUN is called again */
 	_Atomic uint64_t exits_io_in, exits_io_out, exits_mmio_read, exits_mmio_write, exits_other;
 	/* From the exit until the guest can be entered again. */
 	struct latency io_in, io_out, mmio_read, mmio_write;

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "virtio.h"
+#include "vm-state.h"
 #include "vm.h"
 #include "vmmio.h"
 
@@ -131,6 +132,9 @@ void vm_resume(struct vm *vm)
 	if (!vm->pause.paused)
 		return;
 	vm->pause.paused = false;
+	if (vm->pause.loaded)
+		vm_state_wake(vm);
+	vm->pause.loaded = false;
 	resume_devices(vm);
 	pthread_mutex_lock(&vm->pause.lock);
 	atomic_store(&vm->pause.asked, false);

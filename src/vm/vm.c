@@ -28,6 +28,23 @@ static uint32_t flags_of(const struct vm *vm, const struct gmem_region *r)
 		(r->read_only ? KVM_MEM_READONLY : 0);
 }
 
+/* So that exceptions that are pending can be saved with all that belongs to them. */
+static int enable_events(struct vm *vm, int kvmfd, struct volt_err *err)
+{
+	static const unsigned caps[] = { KVM_CAP_EXCEPTION_PAYLOAD,
+		KVM_CAP_X86_TRIPLE_FAULT_EVENT };
+
+	for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
+		int r = kvm_check_extension(kvmfd, caps[i]);
+
+		if (r > 0)
+			r = kvm_enable_cap(vm->vmfd, caps[i], 1);
+		if (r < 0)
+			return volt_err_set(err, -r, "KVM_ENABLE_CAP %u: %m", caps[i]);
+	}
+	return 0;
+}
+
 static int create_kvm(struct vm *vm, int kvmfd, struct volt_err *err)
 {
 	int r;
@@ -59,7 +76,7 @@ static int create_kvm(struct vm *vm, int kvmfd, struct volt_err *err)
 	r = kvm_enable_cap(vm->vmfd, KVM_CAP_SPLIT_IRQCHIP, LAYOUT_N_GSI);
 	if (r < 0)
 		return volt_err_set(err, -r, "KVM_CAP_SPLIT_IRQCHIP: %m");
-	return 0;
+	return enable_events(vm, kvmfd, err);
 }
 
 static int create_vcpus(struct vm *vm, int kvmfd, struct volt_err *err)
@@ -157,6 +174,8 @@ static int build(struct vm *vm, struct resources *res, struct volt_err *err)
 	r = create_vcpus(vm, res->kvmfd, err);
 	if (r == 0)
 		r = boot_load(vm, res, err);
+	if (r == 0)
+		r = cpu_host_probe(res->kvmfd, vm->vcpus[0].fd, &vm->host, err);
 	if (r < 0)
 		return r;
 	machine_metrics(vm);
@@ -297,6 +316,7 @@ bool vm_destroy(struct vm *vm)
 	for (size_t i = 0; i < vm->n_vcpus; i++)
 		vcpu_destroy(&vm->vcpus[i]);
 	free(vm->vcpus);
+	free(vm->msrs);
 	vm->vmfd = fd_close(vm->vmfd);
 	gmem_unmap(&vm->mem);
 	metrics_done(&vm->metrics);

@@ -21,6 +21,7 @@
 #include "boot-timer.h"
 #include "bus.h"
 #include "console.h"
+#include "cpu-host.h"
 #include "gmem.h"
 #include "i8042.h"
 #include "ioapic.h"
@@ -33,6 +34,7 @@
 #include "timeline.h"
 #include "vcpu.h"
 #include "vmcfg.h"
+#include "vmgenid.h"
 
 #define VM_PAUSE_TIMEOUT_NS (10 * NSEC_PER_SEC)
 
@@ -78,6 +80,7 @@ struct vm {
 	struct serial *serial;
 	struct i8042 i8042;
 	struct acpi_pm pm;
+	struct vmgenid vmgenid;
 	struct pvpanic pvpanic;
 	struct boot_timer boot_timer;
 	struct console *console;
@@ -94,6 +97,8 @@ struct vm {
 
 	struct vcpu *vcpus; /* cfg->vcpus of them */
 	size_t n_vcpus;
+	struct cpu_host host;
+	struct cpu_msrs *msrs; /* owned; what vm_save() saves, NULL before the first time */
 
 	/* The vCPU threads wait here until every thread is confined. */
 	struct {
@@ -110,6 +115,7 @@ struct vm {
 		pthread_mutex_t lock;
 		pthread_cond_t cond;
 		bool paused;	    /* the loop thread's */
+		bool loaded;	    /* by vm_load(), and has not run since; the loop thread's */
 		_Atomic bool asked; /* vCPU threads are to wait; written under the lock */
 		size_t waiting;	    /* those that do; under the lock */
 	} pause;
@@ -131,7 +137,10 @@ int vm_open(struct vm *vm, const struct vm_config *cfg, struct timeline *timelin
 	struct volt_err *err);
 /* The serial port and what it is connected to, which is opened by path. */
 int vm_open_console(struct vm *vm, struct volt_err *err);
-/* Takes the descriptors it needs out of res, and closes those that have served. */
+/*
+ * Takes the descriptors it needs out of res, and closes those that have served. Without a kernel
+ * nothing is loaded, and the machine is one for vm_load().
+ */
 int vm_create(struct vm *vm, struct resources *res, struct volt_err *err);
 int vm_start(struct vm *vm, struct volt_err *err);
 /* Returns when the VM has ended; -errno if the loop failed, or a vCPU could not be stopped. */

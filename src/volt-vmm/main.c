@@ -22,6 +22,7 @@
 #include "persona.h"
 #include "probe.h"
 #include "sandbox.h"
+#include "snapshot-cmd.h"
 #include "version.h"
 #include "vm.h"
 
@@ -215,6 +216,8 @@ static int start(struct process *p, int argc, char **argv)
 	if (sandbox_early(&err) < 0)
 		return fail(&err, NULL);
 	p->logs = persona_is_firecracker(argv[0]);
+	if (!p->logs && snapshot_cmd_is(argc, argv))
+		return snapshot_cmd_run(argc, argv);
 	r = p->logs ? persona_configure(&p->cfg, argc, argv) : configure(&p->cfg, argc, argv);
 	if (r >= 0)
 		return r;

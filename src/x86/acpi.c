@@ -105,6 +105,7 @@ enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_LAPIC_NMI = 4 };
 
 #define DSDT_BYTES_MAX 4096
 #define NOTIFY_BUTTON  0x80 /* 5.6.6: S0 power button pressed */
+#define NOTIFY_NEW_ID  0x80 /* of the generation ID's own device */
 #define TABLE_ALIGN    16
 
 /* Tables are placed one behind the other. */
@@ -219,16 +220,47 @@ static void add_pvpanic(struct aml *a)
 	aml_end(a, device);
 }
 
-/* The power button, and the generic event device (5.6.9) that tells of it: its only event. */
 static void add_power_button(struct aml *a)
 {
-	struct aml_block device, method;
-	struct aml_resources crs;
+	struct aml_block device = aml_begin_device(a, "PWRB");
 
-	device = aml_begin_device(a, "PWRB");
 	aml_name(a, "_HID");
 	aml_eisa_id(a, "PNP0C0C");
 	aml_end(a, device);
+}
+
+/* ADDR is the address in two halves; Linux knows the _HID, Windows the _CID. */
+static void add_vmgenid(struct aml *a)
+{
+	struct aml_block device = aml_begin_device(a, "VGEN"), package;
+
+	aml_name(a, "_HID");
+	aml_string(a, "VMGENCTR");
+	aml_name(a, "_CID");
+	aml_string(a, "VM_Gen_Counter");
+	aml_name(a, "_DDN");
+	aml_string(a, "VM_Gen_Counter");
+	aml_name(a, "ADDR");
+	package = aml_begin_package(a, 2);
+	aml_integer(a, LAYOUT_VMGENID);
+	aml_integer(a, 0);
+	aml_end(a, package);
+	aml_end(a, device);
+}
+
+static void add_event(struct aml *a, unsigned gsi, const char *device, uint64_t value)
+{
+	struct aml_block block = aml_begin_if_arg0(a, gsi);
+
+	aml_notify(a, device, value);
+	aml_end(a, block);
+}
+
+/* The generic event device (5.6.9): which interrupt tells whom of what. Linux takes one of each. */
+static void add_events(struct aml *a)
+{
+	struct aml_block device, method;
+	struct aml_resources crs;
 
 	device = aml_begin_device(a, "GED_");
 	aml_name(a, "_HID");
@@ -236,10 +268,12 @@ static void add_power_button(struct aml *a)
 	aml_name(a, "_UID");
 	aml_integer(a, 0);
 	crs = aml_begin_crs(a);
-	aml_interrupt(a, LAYOUT_GSI_GED);
+	aml_interrupt(a, LAYOUT_GSI_POWER);
+	aml_interrupt(a, LAYOUT_GSI_VMGENID);
 	aml_end_crs(a, crs);
 	method = aml_begin_method(a, "_EVT", 1);
-	aml_notify(a, "PWRB", NOTIFY_BUTTON);
+	add_event(a, LAYOUT_GSI_POWER, "PWRB", NOTIFY_BUTTON);
+	add_event(a, LAYOUT_GSI_VMGENID, "VGEN", NOTIFY_NEW_ID);
 	aml_end(a, method);
 	aml_end(a, device);
 }
@@ -276,6 +310,8 @@ static int put_dsdt(struct placement *at, const struct acpi_config *cfg, uint64_
 	if (cfg->pvpanic)
 		add_pvpanic(&a);
 	add_power_button(&a);
+	add_vmgenid(&a);
+	add_events(&a);
 	aml_end(&a, sb);
 	add_s5(&a);
 	if (a.overflow)
@@ -354,7 +390,7 @@ static int put_rsdp(const struct gmem *m, uint64_t xsdt, struct volt_err *err)
 int acpi_write(const struct gmem *m, uint64_t start, const struct acpi_config *cfg,
 	struct volt_err *err)
 {
-	struct placement at = { .m = m, .next = start, .end = LAYOUT_RSDP };
+	struct placement at = { .m = m, .next = start, .end = LAYOUT_TABLES_END };
 	struct PACKED {
 		struct acpi_header header;
 		uint64_t tables[2];

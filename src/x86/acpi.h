@@ -2,8 +2,9 @@
 /*
  * Hardware-reduced ACPI (6.5): RSDP, XSDT, FADT, MADT and a DSDT that names every device, so that
  * an unmodified distribution kernel finds them. Sleep control, sleep status and reset are the ports
- * LAYOUT_PORT_SLEEP_CONTROL, _SLEEP_STATUS and _RESET; the power button is announced by the generic
- * event device on LAYOUT_GSI_GED. Main thread, before the guest runs.
+ * LAYOUT_PORT_SLEEP_CONTROL, _SLEEP_STATUS and _RESET; one generic event device announces the power
+ * button (LAYOUT_GSI_POWER) and a new VM generation ID (LAYOUT_GSI_VMGENID). Main thread, before
+ * the guest runs.
  */
 #ifndef VOLT_ACPI_H
 #define VOLT_ACPI_H
@@ -24,7 +25,8 @@ struct acpi_config {
 };
 
 /*
- * Writes the tables from `start` (behind the MP table) on, below LAYOUT_RSDP, and the RSDP there.
+ * Writes the tables from `start` (behind the MP table) on, below
+ * LAYOUT_TABLES_END, and the RSDP at LAYOUT_RSDP.
  * -ENOSPC: they do not fit.
  */
 int acpi_write(const struct gmem *m, uint64_t start, const struct acpi_config *cfg,

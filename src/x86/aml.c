@@ -19,8 +19,11 @@
 #define OP_PACKAGE     0x12
 #define OP_METHOD      0x14
 #define OP_EXTENDED    0x5b
+#define OP_ARG0	       0x68
 #define OP_EXT_DEVICE  0x82
 #define OP_NOTIFY      0x86
+#define OP_LEQUAL      0x93
+#define OP_IF	       0xa0
 #define METHOD_SERIAL  0x08
 
 #define RES_IO	       0x47 /* small, type 8, 7 bytes */
@@ -123,6 +126,18 @@ struct aml_block aml_begin_package(struct aml *a, uint8_t n_elements)
 	add_u8(a, OP_PACKAGE);
 	block = begin(a);
 	add_u8(a, n_elements);
+	return block;
+}
+
+struct aml_block aml_begin_if_arg0(struct aml *a, uint64_t v)
+{
+	struct aml_block block;
+
+	add_u8(a, OP_IF);
+	block = begin(a);
+	add_u8(a, OP_LEQUAL);
+	add_u8(a, OP_ARG0);
+	aml_integer(a, v);
 	return block;
 }
 

@@ -28,6 +28,8 @@ struct aml_block aml_begin_device(struct aml *a, const char *name);
 /* Serialized, sync level 0. */
 struct aml_block aml_begin_method(struct aml *a, const char *name, unsigned n_args);
 struct aml_block aml_begin_package(struct aml *a, uint8_t n_elements);
+/* If (LEqual (Arg0, v)) { <what is added next> }. */
+struct aml_block aml_begin_if_arg0(struct aml *a, uint64_t v);
 void aml_end(struct aml *a, struct aml_block block);
 
 /* Name (name, <what is added next>). */

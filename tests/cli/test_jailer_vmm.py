@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """volt-vmm in a jail, and jails that are made without root."""
 import os
+import shutil
 import socket
 
 import netns
@@ -19,6 +20,28 @@ def _():
         lay_guest("a", exe, "hello")
         text = run("a", exe=exe, rest=CONFIG)
         vt.check("PASS" in text, text)
+
+
+@test("a disk with an overlay in a jail: only the overlay is the jail's user's")
+def _():
+    exe = monitor()
+    drive = {"drive_id": "d", "path_on_host": "/base.img", "overlay_path": "/over", "is_root_device": False,
+             "cache_type": "Writeback"}
+    for name, generation in ("a", 0), ("b", 1):
+        lay_guest(name, exe, "overlay", drives=[drive], **{"boot-source": {
+            "kernel_image_path": "/vmlinux", "boot_args": f"expect.generations={generation} write"}})
+        image, over = (os.path.join(root(name, exe), f) for f in ("base.img", "over"))
+        with open(image, "wb") as f:
+            f.write(b"\x5a" * (512 << 9))
+        os.chmod(image, 0o444)
+        if name == "a":
+            with open(over, "wb"):
+                pass
+        else:
+            shutil.copy(os.path.join(root("a", exe), "over"), over)
+        os.chown(over, UID, -1)
+        text = run(name, exe=exe, rest=CONFIG)
+        vt.check("flushed" in text, text)
 
 
 @test("volt-vmm in a jail is confined as ever")

@@ -43,6 +43,8 @@ static void note(const char *what, int vcpufd)
 		used ? " " : "", what, vcpufd - FAKE_KVM_VCPU);
 }
 
+static void note_state(const char *what, int vcpufd);
+
 int kvm_open(void)
 {
 	return FAKE_KVM_FD;
@@ -53,6 +55,8 @@ int kvm_check_extension(int kvmfd, unsigned cap)
 	(void)kvmfd;
 	if (cap == KVM_CAP_NR_MEMSLOTS)
 		return fake_kvm.n_memslots;
+	if (cap == KVM_CAP_XSAVE2)
+		return sizeof(fake_kvm.vcpus[0].xsave);
 	return !fake_kvm.cap_lacking || cap != fake_kvm.cap_lacking;
 }
 
@@ -195,6 +199,8 @@ int kvm_run(int vcpufd)
 	unsigned index = (unsigned)(vcpufd - FAKE_KVM_VCPU);
 	const struct timespec moment = { .tv_nsec = 1000000 };
 
+	if (fake_kvm.runs[index]->immediate_exit)
+		return -EINTR;
 	if (fake_kvm.run)
 		return fake_kvm.run(index, fake_kvm.runs[index]);
 	nanosleep(&moment, NULL);
@@ -211,6 +217,7 @@ int kvm_kvmclock_ctrl(int vcpufd)
 int kvm_set_cpuid2(int vcpufd, const struct kvm_cpuid2 *cpuid)
 {
 	note("cpuid", vcpufd);
+	note_state("cpuid", vcpufd);
 	if (cpuid->nent > FAKE_KVM_MAX)
 		return -E2BIG;
 	memcpy(fake_kvm.cpuid, cpuid->entries, cpuid->nent * sizeof(cpuid->entries[0]));
@@ -231,6 +238,7 @@ int kvm_get_cpuid2(int vcpufd, struct kvm_cpuid2 *cpuid)
 int kvm_set_msrs(int vcpufd, const struct kvm_msrs *msrs)
 {
 	note("set", vcpufd);
+	note_state("msrs", vcpufd);
 	for (unsigned i = 0; i < msrs->nmsrs; i++) {
 		if (fake_kvm.msr_lacking && msrs->entries[i].index == fake_kvm.msr_lacking)
 			return (int)i;
@@ -249,20 +257,6 @@ int kvm_get_msrs(int vcpufd, struct kvm_msrs *msrs)
 		msrs->entries[i].data = fake_kvm.msr_base;
 	}
 	return (int)msrs->nmsrs;
-}
-
-int kvm_get_regs(int vcpufd, struct kvm_regs *regs)
-{
-	(void)vcpufd;
-	memset(regs, 0, sizeof(*regs));
-	return 0;
-}
-
-int kvm_set_regs(int vcpufd, const struct kvm_regs *regs)
-{
-	(void)vcpufd;
-	(void)regs;
-	return 0;
 }
 
 int kvm_get_sregs(int vcpufd, struct kvm_sregs *sregs)
@@ -286,16 +280,97 @@ int kvm_set_fpu(int vcpufd, const struct kvm_fpu *fpu)
 	return 0;
 }
 
-int kvm_get_lapic(int vcpufd, struct kvm_lapic_state *lapic)
+static struct fake_kvm_vcpu *vcpu(int vcpufd)
 {
-	(void)vcpufd;
-	memset(lapic, 0, sizeof(*lapic));
+	unsigned index = (unsigned)(vcpufd - FAKE_KVM_VCPU);
+
+	assert(index < FAKE_KVM_VCPUS);
+	return &fake_kvm.vcpus[index];
+}
+
+static void note_state(const char *what, int vcpufd)
+{
+	size_t used = strlen(fake_kvm.state_calls);
+
+	snprintf(fake_kvm.state_calls + used, sizeof(fake_kvm.state_calls) - used, "%s%s%d",
+		used ? " " : "", what, vcpufd - FAKE_KVM_VCPU);
+}
+
+#define STATE(name, type)                                                                          \
+	int kvm_get_##name(int vcpufd, type *ret)                                                  \
+	{                                                                                          \
+		*ret = vcpu(vcpufd)->name;                                                         \
+		return 0;                                                                          \
+	}                                                                                          \
+	int kvm_set_##name(int vcpufd, const type *s)                                              \
+	{                                                                                          \
+		note_state(#name, vcpufd);                                                         \
+		vcpu(vcpufd)->name = *s;                                                           \
+		return 0;                                                                          \
+	}
+
+STATE(mp_state, struct kvm_mp_state)
+STATE(regs, struct kvm_regs)
+STATE(sregs2, struct kvm_sregs2)
+STATE(xcrs, struct kvm_xcrs)
+STATE(debugregs, struct kvm_debugregs)
+STATE(lapic, struct kvm_lapic_state)
+STATE(vcpu_events, struct kvm_vcpu_events)
+
+int kvm_get_xsave2(int vcpufd, void *ret)
+{
+	memcpy(ret, vcpu(vcpufd)->xsave, sizeof(vcpu(vcpufd)->xsave));
 	return 0;
 }
 
-int kvm_set_lapic(int vcpufd, const struct kvm_lapic_state *lapic)
+int kvm_set_xsave(int vcpufd, const void *xsave)
+{
+	note_state("xsave", vcpufd);
+	memcpy(vcpu(vcpufd)->xsave, xsave, sizeof(vcpu(vcpufd)->xsave));
+	return 0;
+}
+
+int kvm_get_tsc_khz(int vcpufd)
 {
 	(void)vcpufd;
-	(void)lapic;
+	return fake_kvm.tsc_khz ? (int)fake_kvm.tsc_khz : 1000000;
+}
+
+int kvm_set_tsc_khz(int vcpufd, unsigned khz)
+{
+	note_state("khz", vcpufd);
+	fake_kvm.tsc_khz = khz;
+	return 0;
+}
+
+int kvm_get_tsc_offset(int vcpufd, uint64_t *ret)
+{
+	if (fake_kvm.no_tsc_offset)
+		return -ENXIO;
+	*ret = vcpu(vcpufd)->tsc_offset;
+	return 0;
+}
+
+int kvm_set_tsc_offset(int vcpufd, uint64_t offset)
+{
+	if (fake_kvm.no_tsc_offset)
+		return -ENXIO;
+	note_state("offset", vcpufd);
+	vcpu(vcpufd)->tsc_offset = offset;
+	return 0;
+}
+
+int kvm_get_clock(int vmfd, struct kvm_clock_data *ret)
+{
+	(void)vmfd;
+	*ret = fake_kvm.clock;
+	return 0;
+}
+
+int kvm_set_clock(int vmfd, const struct kvm_clock_data *clock)
+{
+	(void)vmfd;
+	note_state("clock", FAKE_KVM_VCPU);
+	fake_kvm.clock.clock = clock->clock;
 	return 0;
 }

@@ -14,6 +14,7 @@
 
 #define FAKE_KVM_FD  1000000 /* any descriptor that kvm.h hands out: not a real one */
 #define FAKE_KVM_MAX 64
+#define FAKE_KVM_VCPUS 32
 
 struct fake_kvm {
 	struct kvm_ioeventfd ioeventfds[FAKE_KVM_MAX];
@@ -46,6 +47,22 @@ struct fake_kvm {
 	 * moment and is interrupted. Called on vCPU threads.
 	 */
 	int (*run)(unsigned index, struct kvm_run *run);
+	/* State of the vCPUs, as last set; the calls that set it: "clock0 regs0 lapic0". */
+	struct fake_kvm_vcpu {
+		struct kvm_mp_state mp_state;
+		struct kvm_regs regs;
+		struct kvm_sregs2 sregs2;
+		struct kvm_xcrs xcrs;
+		struct kvm_debugregs debugregs;
+		struct kvm_lapic_state lapic;
+		struct kvm_vcpu_events vcpu_events;
+		uint8_t xsave[4096];
+		uint64_t tsc_offset;
+	} vcpus[FAKE_KVM_VCPUS];
+	char state_calls[1024];
+	struct kvm_clock_data clock;
+	unsigned tsc_khz; /* 0: 1000000 */
+	bool no_tsc_offset;
 	struct kvm_run *runs[FAKE_KVM_MAX];
 };
 

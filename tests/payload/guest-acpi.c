@@ -40,6 +40,33 @@ static void madt(void)
 	CHECK(ioapic, "MADT: no I/O APIC");
 }
 
+/* ADDR of VGEN is a package of two integers, the lower one in four bytes, the higher one Zero. */
+static void generation(const uint8_t *dsdt, size_t n)
+{
+	static const uint8_t addr[] = { 'A', 'D', 'D', 'R', 0x12, 0x8a, 0, 0, 2, 0x0c };
+	uint64_t gpa = 0;
+	struct e820 map[16];
+	unsigned ranges, found = 0;
+
+	CHECK(count(dsdt, n, "VMGENCTR") == 1, "DSDT: no generation ID");
+	for (size_t i = 0; i + sizeof(addr) + 5 <= n; i++)
+		if (memcmp(dsdt + i, addr, sizeof(addr)) == 0 && dsdt[i + sizeof(addr) + 4] == 0)
+			gpa = rd32((uint64_t)dsdt + i + sizeof(addr));
+	CHECK(gpa && gpa % 4096 == 0, "generation ID: at %lx", gpa);
+	ranges = boot_e820(map, 16);
+	for (unsigned i = 0; i < ranges; i++) {
+		if (map[i].base >= gpa + 4096 || map[i].base + map[i].bytes <= gpa)
+			continue;
+		CHECK(map[i].type == 2 && map[i].base <= gpa &&
+				map[i].base + map[i].bytes >= gpa + 4096,
+			"generation ID: its page is not reserved");
+		found++;
+	}
+	CHECK(found == 1, "generation ID: its page is in %u ranges", found);
+	CHECK(rd64(gpa) | rd64(gpa + 8), "generation ID: zero");
+	console_print("generation %lx %lx\n", rd64(gpa), rd64(gpa + 8));
+}
+
 /* A generic address in port space (ACPI 6.5 section 5.2.3.2). */
 static uint16_t port_of(const struct acpi_header *fadt, unsigned at, const char *what)
 {
@@ -74,6 +101,8 @@ int main(void)
 	n = count((const uint8_t *)dsdt, dsdt->length, "LNRO0005");
 	CHECK(n == boot_number("expect.virtio", 0), "DSDT: %u virtio devices", n);
 	CHECK(count((const uint8_t *)dsdt, dsdt->length, "_S5_") == 1, "DSDT: no _S5_");
+
+	generation((const uint8_t *)dsdt, dsdt->length);
 
 	sleep = port_of(fadt, 244, "sleep control");
 	reset = port_of(fadt, 116, "reset register");

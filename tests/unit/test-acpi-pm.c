@@ -84,7 +84,7 @@ static void the_button_is_an_edge(void **state)
 	acpi_pm_power_button(a);
 	acpi_pm_power_button(a);
 	assert_int_equal(a->irq.raised, 2);
-	assert_int_equal(a->irq.gsi, LAYOUT_GSI_GED);
+	assert_int_equal(a->irq.gsi, LAYOUT_GSI_POWER);
 }
 
 int main(void)

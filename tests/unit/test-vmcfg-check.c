@@ -169,6 +169,23 @@ static const struct {
 		"disk 'copy': link is also disk 'disk0', and both may write, which would destroy "
 		"it; "
 		"attach it once, or read-only\n" },
+	{ "--kernel kernel --disk disk,overlay=none/x",
+		"disk 'disk0': the directory none cannot be found: No such file or directory; make "
+		"it first\n" },
+	{ "--kernel kernel --disk disk,overlay=dir",
+		"disk 'disk0': dir is a directory; give a regular file\n" },
+	{ "--kernel kernel --disk disk,overlay=link",
+		"disk 'disk0': its overlay link is also a file of disk 'disk0'; give each its "
+		"own\n" },
+	{ "--kernel kernel --disk disk,overlay=new --disk readonly,overlay=new",
+		"disk 'disk0': no overlay can be made in .: Permission denied\n"
+		"disk 'disk1': no overlay can be made in .: Permission denied\n"
+		"disk 'disk1': its overlay new is also a file of disk 'disk0'; give each its "
+		"own\n" },
+	{ "--kernel kernel --disk disk,overlay=new --disk link",
+		"disk 'disk1': link is also disk 'disk0', and one writes to what the other has an "
+		"overlay over, which would destroy it; attach it once, or read-only\n"
+		"disk 'disk0': no overlay can be made in .: Permission denied\n" },
 	{ "--kernel kernel --console file:none/x", "console: the directory none cannot be found: "
 						   "No such file or directory; make it first\n" },
 	{ "--kernel kernel --console file:dir",

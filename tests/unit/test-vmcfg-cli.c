@@ -137,6 +137,10 @@ static void disks_take_options_and_one_is_root(void **state)
 	assert_int_equal(r.cfg.disks[0].cache, DISK_CACHE_UNSAFE);
 	assert_int_equal(r.cfg.disks[0].n_queues, 3);
 	done(&r);
+	run_ok(&r, "--kernel k --disk a,id=root,overlay=b", NULL);
+	assert_string_equal(r.cfg.disks[0].path, "a");
+	assert_string_equal(r.cfg.disks[0].overlay, "b");
+	done(&r);
 	run_ok(&r, "--kernel k --disk a --cmdline root=/dev/vda1", NULL);
 	assert_false(r.cfg.disks[0].root);
 	done(&r);
@@ -237,7 +241,7 @@ static const struct {
 	{ "--kernel k --console file:", "--console: must not be empty" },
 	{ "--kernel k --id a_b", "id: 'a_b' may have only letters, digits and hyphens" },
 	{ "--kernel k --disk a,rw", "--disk: 'rw' is not known behind the path; there are ro, "
-				    "root, id=ID, io=sync|uring, "
+				    "root, id=ID, overlay=FILE, io=sync|uring, "
 				    "cache=writeback|unsafe and queues=N" },
 	{ "--kernel k --disk a,io=aio", "--disk: io= must be sync or uring, not 'aio'" },
 	{ "--kernel k --disk a,cache=none",
@@ -247,6 +251,12 @@ static const struct {
 	{ "--kernel k --disk ,ro", "--disk: must not be empty" },
 	{ "--kernel k --disk a,id=x --disk b,id=x",
 		"disk 'x': two disks have this id; each needs its own" },
+	{ "--kernel k --disk a,overlay=o,ro",
+		"disk 'disk0': it is read-only and has an overlay, which is for writing; leave out "
+		"one" },
+	{ "--kernel k --disk a,overlay=o,io=uring",
+		"disk 'disk0': a disk with an overlay is read and written by plain system calls; "
+		"leave out io_uring" },
 	{ "--kernel k --disk a,root --disk b,root",
 		"disks: both 'disk0' and 'disk1' are the root disk; there can be one" },
 	{ "--kernel k --no-api", "--no-api: needs --config-file" },

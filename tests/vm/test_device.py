@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import time
 
 import vt
@@ -33,6 +34,13 @@ def _():
 def _():
     disks = [disk(f"{i}.img") for i in range(17)]
     guest("acpi", disks=disks, cmdline="expect.virtio=18").passed()
+
+
+@vt.test("the VM generation ID is another one in every VM")
+def _():
+    ids = [re.search(r"generation [0-9a-f]+ [0-9a-f]+", guest("acpi", "--no-entropy").passed().out())
+           for _ in range(3)]
+    vt.check(all(ids) and len({i[0] for i in ids}) == 3, f"not three IDs: {ids}")
 
 
 @vt.test("unclaimed ports and addresses read as all ones")
