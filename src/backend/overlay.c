@@ -241,7 +241,7 @@ static int sync_file(struct overlay *o)
 
 static unsigned get(const struct overlay *o, uint64_t b)
 {
-	return o->map[b / PER_BYTE] >> b % PER_BYTE * 2 & 3u;
+	return (unsigned)o->map[b / PER_BYTE] >> b % PER_BYTE * 2 & 3u;
 }
 
 /* No state is 3, and none is behind the end. */

@@ -162,8 +162,8 @@ static void check_content(struct store *s, const char *name, unsigned n)
 {
 	struct volt_err err = { 0 };
 	struct store_id id;
-	struct store_plan *p;
-	uint8_t *state, want[100];
+	struct store_plan *p = NULL;
+	uint8_t *state = NULL, want[100];
 	size_t len;
 
 	if (store_resolve(s, name, &id, &err) < 0 || store_plan_open(s, &id, &p, &err) < 0)
@@ -183,8 +183,8 @@ static unsigned state_of(struct store *s, const char *name)
 {
 	struct volt_err err = { 0 };
 	struct store_id id;
-	struct store_plan *p;
-	uint8_t *state;
+	struct store_plan *p = NULL;
+	uint8_t *state = NULL;
 	size_t len;
 	unsigned n;
 	int r = store_resolve(s, name, &id, &err);
