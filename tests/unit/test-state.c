@@ -118,7 +118,7 @@ static void a_difference_is_told_and_nothing_changed(void **state)
 
 static void every_bit_counts(void **state)
 {
-	struct sample in = filled, out;
+	struct sample in = filled, out = { 0 };
 	struct volt_err err;
 	struct file f = save(&in, 1);
 
@@ -135,7 +135,7 @@ static void every_bit_counts(void **state)
 
 static void every_length_but_its_own_is_refused(void **state)
 {
-	struct sample in = filled, out;
+	struct sample in = filled, out = { 0 };
 	struct volt_err err;
 	struct file f = save(&in, 1);
 	size_t len = f.len;
@@ -325,7 +325,7 @@ static void the_first_error_sticks(void **state)
 
 static void parts_too_many_and_twice(void **state)
 {
-	struct sample in[2] = { filled, filled }, out[2];
+	struct sample in[2] = { filled, filled }, out[2] = { { 0 }, { 0 } };
 	struct volt_err err;
 	struct file f = save(in, 2);
 	size_t second = 24 + 48 + num_get_le32(f.data + 24 + 40);
