@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct machine {
 	pthread_t thread;
 	bool stop;
 	int unexpected; /* exit reason, or -errno */
+	_Atomic bool no_eoi;
 	_Atomic unsigned counts[256];
 };
 
@@ -89,7 +91,10 @@ static int set_state(struct machine *m)
 	return r == 0 ? kvm_set_lapic(m->vcpufd, &lapic) : r;
 }
 
-/* The guest's end of interrupt, without the code: it would need more than real mode. */
+/*
+ * The guest's end of interrupt, without the code: it would need more than real mode. One that comes
+ * in the middle of it is lost.
+ */
 static int end_of_interrupt(struct machine *m)
 {
 	struct kvm_lapic_state lapic;
@@ -114,7 +119,7 @@ static void *vcpu(void *arg)
 		if (r == 0 && m->run->exit_reason == KVM_EXIT_IO && m->run->io.port == PORT) {
 			uint8_t v = ((uint8_t *)m->run)[m->run->io.data_offset];
 
-			r = end_of_interrupt(m);
+			r = atomic_load(&m->no_eoi) ? 0 : end_of_interrupt(m);
 			m->counts[v]++;
 		} else if (r == 0) {
 			r = (int)m->run->exit_reason;
@@ -259,17 +264,19 @@ static void eventfd_interrupts(void **state)
 
 /*
  * KVM hands an edge without a route to a worker, which looks for a route later and may find the new
- * one: so it is one interrupt or several, and never none.
+ * one: so it is one interrupt or several, and never none. As they may come at any time there is no
+ * end of interrupt: each vector is of a higher class than those before, which do not keep it back.
  */
 static void masked_edge_comes_with_the_unmask(void **state)
 {
 	struct machine *m = *state;
 
 	NEED(m);
+	atomic_store(&m->no_eoi, true);
 	edge(m); /* before there was any route */
-	put_entry(m, 0x40);
-	expect_some(m, 0x40, 1);
-	for (unsigned v = 0x41; v < 0x60; v++) {
+	put_entry(m, 0x20);
+	expect_some(m, 0x20, 1);
+	for (unsigned v = 0x30; v < 0x100; v += 0x10) {
 		put_entry(m, (v - 1) | MASKED);
 		edge(m);
 		edge(m);
